@@ -1,0 +1,65 @@
+"""Every limit with its unit, in one place. A queue, batch, loop or payload without one here is a defect."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# Values and frames.
+VALUE_DEPTH_MAX = 32
+ACTION_BYTES_MAX = 256 * KIB
+FRAME_BYTES_MAX = 1 * MIB
+NUMBER_MAX = 2**62  # terms, indices and sequences from the network: never near a wrap
+METHOD_NAME_BYTES_MAX = 256
+ERROR_TEXT_BYTES_MAX = 2 * KIB
+
+# One turn of the leader's loop: the batch that becomes one entry.
+TURN_RECORDS_MAX = 1024
+TURN_BYTES_MAX = 512 * KIB
+TURN_JUDGE_SECONDS_MAX = 0.005
+APPLY_SLICE_SECONDS = 0.005
+TURN_FRAMES_MAX = 4096
+
+# An entry must fit into one frame with its envelope: checked when a node starts.
+ENTRY_OVERHEAD_BYTES_MAX = 4 * KIB
+
+# Replication, per follower.
+APPEND_BYTES_MAX = 768 * KIB
+INFLIGHT_MESSAGES_MAX = 64
+INFLIGHT_BYTES_MAX = 8 * MIB
+UNCOMMITTED_ENTRIES_MAX = 256
+UNCOMMITTED_BYTES_MAX = 16 * MIB
+TAIL_CACHE_BYTES_MAX = 16 * MIB
+
+# Requests waiting at a node, before the log.
+WAITING_REQUESTS_MAX = 16 * 1024
+WAITING_BYTES_MAX = 64 * MIB
+
+# Sessions.
+SESSIONS_MAX = 10_000
+UNANSWERED_MAX = 1024
+SESSION_SECONDS = 3600
+NAMED_SESSION_SECONDS = 24 * 3600
+
+# Peers, watchers, clients.
+MEMBERS_MAX = 9
+CANDIDATES_MAX = 64
+PEERS_MAX = 64
+WATCHERS_MAX = 1024
+WATCH_EVENTS_PER_FRAME_MAX = 1024
+WATCH_LEASE_SECONDS = 10.0
+SEND_HIGH_WATER_MARK = 256
+RECEIVE_HIGH_WATER_MARK = 1024
+
+# Transport timings, in milliseconds.
+HANDSHAKE_MS = 2000
+LINK_HEARTBEAT_MS = 1000
+LINK_TIMEOUT_MS = 3000
+RECONNECT_MS_MIN = 100
+RECONNECT_MS_MAX = 5000
+
+# Disk.
+MAP_BYTES = 64 * 1024 * MIB
+FORMAT_VERSION = 1
+HASH_POINT_BYTES_MIN = 64 * KIB
+DISPATCH_QUEUE_EVENTS_MAX = 64 * 1024
