@@ -85,9 +85,7 @@ class TimeoutNow:
     """The leader asks an up-to-date voter to start an election at once (thesis 3.10)."""
 
 
-Message: TypeAlias = (
-    VoteRequest | VoteReply | Append | Accepted | Rejected | Heartbeat | HeartbeatReply | TimeoutNow
-)
+Message: TypeAlias = VoteRequest | VoteReply | Append | Accepted | Rejected | Heartbeat | HeartbeatReply | TimeoutNow
 
 
 @dataclass(frozen=True, slots=True)

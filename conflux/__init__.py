@@ -1,0 +1,3 @@
+"""Conflux: Redux for distributed systems."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,390 @@
+"""`Raft`: one node's consensus core. Events go in through its doors, effects come out of `take_effects`.
+
+Rule 1: every change of role, term and vote is made by one of the `become_*` methods of this file.
+Rule 2: a message from a past or a future term is dealt with in `step`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import assert_never
+
+from conflux.raft import election, reads, replication, transfer
+from conflux.raft.configuration import Configuration
+from conflux.raft.effects import Commit, Effect, Persist, ReadFailed, ReadReady, RoleChanged, RoleName, Send, Truncated
+from conflux.raft.entry import Entry, Kind
+from conflux.raft.invariant import invariant
+from conflux.raft.log import Log
+from conflux.raft.messages import (
+    Accepted,
+    Append,
+    Envelope,
+    Heartbeat,
+    HeartbeatReply,
+    Message,
+    NodeId,
+    Rejected,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+)
+from conflux.raft.options import Options
+from conflux.raft.progress import Progress
+from conflux.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
+from conflux.raft.sanity import is_sane
+
+NoopPayload = Callable[[bytes | None], bytes]  # payload of the log's last entry (None: empty log) → a no-op's payload
+
+
+class Raft:
+    """The consensus core of one node: no clock, socket, disk or thread. It assumes of no effect that it happened.
+
+    Args:
+        identity: this node's.
+        configuration: the members as of the log's end.
+        term, vote, commit_index: as they were found on disk.
+        log: the log as it was found on disk.
+        random: draws election time-outs; one seed gives one history.
+        noop_payload: makes the payload of the entry that begins a term.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: NodeId,
+        configuration: Configuration,
+        options: Options,
+        log: Log,
+        random: Random,
+        noop_payload: NoopPayload,
+        term: int = 0,
+        vote: NodeId | None = None,
+        commit_index: int = 0,
+    ) -> None:
+        invariant(commit_index <= log.last_index, "the commit index found on disk is a hint that is never too high")
+        self.identity = identity
+        self.configuration = configuration
+        self.options = options
+        self.log = log
+        self.term = term
+        self.vote = vote
+        self.commit_index = max(commit_index, log.snapshot_index)
+        self.applied_index = log.snapshot_index
+        self.role: Role = Follower(leader=None)
+        self.leader_silence = options.election_ticks_max  # ticks since a leader was heard: no lease at the start
+        self.election_elapsed = 0
+        self.election_timeout = 0
+        self._random = random
+        self._noop_payload = noop_payload
+        self._hard_state_dirty = False
+        self._persisting: Persist | None = None
+        self._committed_out = log.snapshot_index  # highest index handed out in a Commit
+        self._early: list[Effect] = []  # may leave before the sync
+        self._late: list[Effect] = []  # must not
+        self._role_shown: tuple[RoleName, int, NodeId | None] | None = None
+        self.draw_election_timeout()
+
+    # -- what can be seen ----------------------------------------------------------------------------------------
+
+    @property
+    def leader(self) -> NodeId | None:
+        """The leader of this term as far as this node knows."""
+        match self.role:
+            case Leader():
+                return self.identity
+            case Follower(leader=leader):
+                return leader
+            case _:
+                return None
+
+    @property
+    def is_voter(self) -> bool:
+        return self.identity in self.configuration.voters
+
+    @property
+    def may_propose(self) -> bool:
+        """True where `propose` would take an entry now."""
+        role, options = self.role, self.options
+        return (
+            isinstance(role, Leader)
+            and role.transferee is None
+            and len(role.uncommitted) < options.uncommitted_entries_max
+            and role.uncommitted_bytes < options.uncommitted_bytes_max
+        )
+
+    @property
+    def serves(self) -> bool:
+        """True on a leader that has committed an entry of its term: it then knows all that is committed."""
+        return isinstance(self.role, Leader) and self.commit_index >= self.role.noop_index
+
+    def ticks_to_timer(self) -> int:
+        """How many ticks from now `tick` has something to do; a shell may sleep that long."""
+        if isinstance(self.role, Leader):
+            return max(1, self.options.heartbeat_ticks - self.role.heartbeat_elapsed)
+        return max(1, self.election_timeout - self.election_elapsed)
+
+    # -- the doors -----------------------------------------------------------------------------------------------
+
+    def step(self, envelope: Envelope) -> None:
+        """Take a message from another node. What makes no sense is dropped."""
+        self._expect_nothing_persisting()
+        message = envelope.message
+        if envelope.receiver != self.identity or envelope.sender == self.identity or not is_sane(envelope):
+            return None
+        if isinstance(message, VoteRequest) and message.pre:
+            return election.on_pre_vote_request(self, envelope, message)
+        if isinstance(message, VoteReply) and message.pre:
+            return election.on_pre_vote_reply(self, envelope, message)
+        if envelope.term < self.term:
+            return self._answer_the_past(envelope)
+        if envelope.term > self.term:
+            if isinstance(message, VoteRequest) and not message.transfer and self.hears_a_leader():
+                return None  # thesis 4.2.3: a leader that lives is not disturbed, and the term stays
+            self.become_follower(envelope.term, leader=None)
+        return self._dispatch(envelope, message)
+
+    def tick(self, count: int = 1) -> None:
+        """Let `count` ticks pass."""
+        self._expect_nothing_persisting()
+        for _ in range(count):
+            self.leader_silence += 1
+            if isinstance(self.role, Leader):
+                replication.tick_leader(self, self.role)
+            else:
+                self.election_elapsed += 1
+                if self.election_elapsed >= self.election_timeout:
+                    election.campaign(self)
+
+    def propose(self, payload: bytes, kind: Kind = Kind.RECORDS) -> tuple[int, int]:
+        """Append an entry to the leader's log; `may_propose` must be true.
+
+        Returns:
+            (index, term) of the entry, which is fixed from now on.
+        """
+        self._expect_nothing_persisting()
+        invariant(self.may_propose, "only a leader with room proposes")
+        entry = self.append_as_leader(payload, kind)
+        return entry.index, entry.term
+
+    def persisted(self, term: int, index: int) -> None:
+        """The last Persist is on disk, synced, with this term and last index."""
+        persist = self._persisting
+        invariant(persist is not None, "persisted() answers a Persist")
+        assert persist is not None
+        invariant((term, index) == (persist.term, persist.last_index), "persisted() names the Persist that it answers")
+        self._persisting = None
+        self.log.stable_index = index
+        if isinstance(self.role, Candidate):
+            election.count_vote(self, self.identity, granted=True)
+        elif isinstance(self.role, Leader):
+            replication.advance_commit(self, self.role)
+
+    def applied(self, index: int) -> None:
+        """Entries up to `index` are folded; what only they needed may be forgotten."""
+        invariant(self.applied_index <= index <= self.commit_index, "only committed entries are applied, in order")
+        self.applied_index = index
+        self.log.forget(index)
+
+    def read_index(self, context: int) -> None:
+        """Ask for a linearizable read: ReadReady or ReadFailed will name `context`."""
+        if isinstance(self.role, Leader):
+            self.role.unconfirmed.append(context)
+        else:
+            self.send_late(ReadFailed((context,)))
+
+    def transfer_leadership(self, target: NodeId) -> bool:
+        """Hand leadership to `target` once its log is level (thesis 3.10). False where that can't be begun."""
+        return isinstance(self.role, Leader) and transfer.begin(self, self.role, target)
+
+    def step_down(self) -> None:
+        """Give up leadership, for reasons the shell knows: its disk is too slow to lead."""
+        if isinstance(self.role, Leader):
+            self.become_follower(self.term, leader=None)
+
+    def announce_commit(self) -> None:
+        """Tell followers of a commit index that no Append has carried yet. The shell calls it when a turn ends idle."""
+        if isinstance(self.role, Leader):
+            replication.announce_commit(self, self.role)
+
+    def take_effects(self) -> list[Effect]:
+        """All that is to be done for what came in since the last call, in order; to be carried out to its end."""
+        self._expect_nothing_persisting()
+        if isinstance(self.role, Leader):
+            reads.begin_round(self, self.role)
+            replication.replicate(self, self.role)
+        effects, self._early = self._early, []
+        if self._hard_state_dirty or self.log.stable_index < self.log.last_index:
+            self._persisting = self._persist()
+            effects.append(self._persisting)
+        effects += self._late
+        self._late = []
+        committed = min(self.commit_index, self._stable_after_persist())
+        if committed > self._committed_out:
+            effects.append(Commit(self._committed_out + 1, committed))
+            self._committed_out = committed
+        shown = (self.role.name, self.term, self.leader)
+        if shown != self._role_shown:
+            self._role_shown = shown
+            effects.append(RoleChanged(role=self.role.name, term=self.term, leader=self.leader))
+        return effects
+
+    # -- transitions ---------------------------------------------------------------------------------------------
+
+    def become_follower(self, term: int, leader: NodeId | None) -> None:
+        """Follow `leader`, or wait for one, in `term`."""
+        invariant(term >= self.term, "the term never falls")
+        if isinstance(self.role, Leader):
+            reads.fail_all(self, self.role)
+            self.leader_silence = self.options.election_ticks_max  # it heard no leader but itself
+        if term > self.term:
+            self.term = term
+            self.vote = None
+            self._hard_state_dirty = True
+        self.role = Follower(leader=leader)
+        self.draw_election_timeout()
+
+    def become_pre_candidate(self) -> None:
+        """Ask whether an election would be won, with the term as it is."""
+        invariant(not isinstance(self.role, Leader), "a leader has no need of an election")
+        invariant(self.is_voter, "only voters stand for election")
+        self.role = PreCandidate()
+        self.draw_election_timeout()
+
+    def become_candidate(self) -> None:
+        """Stand for election in the next term. The own vote counts once it is on disk."""
+        invariant(not isinstance(self.role, Leader), "a leader has no need of an election")
+        invariant(self.is_voter, "only voters stand for election")
+        self.term += 1
+        self.vote = self.identity
+        self._hard_state_dirty = True
+        self.role = Candidate()
+        self.draw_election_timeout()
+
+    def become_leader(self) -> None:
+        """Lead this term, and begin it with a no-op (section 8)."""
+        invariant(isinstance(self.role, Candidate), "only a candidate becomes leader")
+        others = [member for member in self.configuration.members if member != self.identity]
+        next_index = self.log.last_index + 1
+        self.role = Leader(
+            progress={member: Progress(next_index=next_index, heard=True) for member in others},
+            noop_index=next_index,
+        )
+        self.append_as_leader(self._noop_payload(self.log.last_payload()), Kind.NOOP)
+        replication.broadcast_heartbeat(self, self.role)
+
+    # -- helpers of the rooms beside this one ----------------------------------------------------------------------
+
+    def hears_a_leader(self) -> bool:
+        """True while a leader is known to live: within the shortest election time-out since it was heard."""
+        if isinstance(self.role, Leader):
+            return True  # check-quorum ends this where it is an illusion
+        return self.leader_silence < self.options.election_ticks_min
+
+    def heard_from_leader(self, leader: NodeId) -> bool:
+        """The leader of this term sent a message. False where that can't be: this node leads it."""
+        if isinstance(self.role, Leader):
+            return False
+        if not (isinstance(self.role, Follower) and self.role.leader == leader):
+            self.become_follower(self.term, leader)
+        self.leader_silence = 0
+        self.election_elapsed = 0
+        return True
+
+    def grant_vote(self, candidate: NodeId) -> None:
+        """Vote for `candidate` in this term."""
+        invariant(self.vote in (None, candidate), "one vote a term")
+        if self.vote is None:
+            self.vote = candidate
+            self._hard_state_dirty = True
+        self.election_elapsed = 0
+
+    def draw_election_timeout(self) -> None:
+        """Wait anew, for another random time (section 5.2)."""
+        self.election_elapsed = 0
+        self.election_timeout = self._random.randint(self.options.election_ticks_min, self.options.election_ticks_max)
+
+    def append_as_leader(self, payload: bytes, kind: Kind) -> Entry:
+        """Add an entry of this term to the leader's own log."""
+        role = self.role
+        invariant(isinstance(role, Leader), "only a leader appends of itself")
+        assert isinstance(role, Leader)
+        entry = Entry(self.log.last_index + 1, self.term, kind, payload)
+        self.log.append(entry)
+        role.uncommitted.append((entry.index, len(payload)))
+        role.uncommitted_bytes += len(payload)
+        return entry
+
+    def truncate_from(self, first: int) -> None:
+        """Drop entries that conflict with the leader's."""
+        invariant(first > self.commit_index, "a committed entry is never dropped")
+        self.log.truncate_from(first)
+        self._late.append(Truncated(first))
+
+    def commit_to(self, index: int) -> None:
+        """Entries up to `index` are committed."""
+        invariant(index <= self.log.last_index, "only entries of the log are committed")
+        self.commit_index = max(self.commit_index, index)
+
+    def send_early(self, receiver: NodeId, message: Message) -> None:
+        """Send what promises nothing about this node's disk: a leader's appends and heartbeats."""
+        self._early.append(Send(Envelope(self.identity, receiver, self.term, message)))
+
+    def send_late(self, effect: ReadReady | ReadFailed) -> None:
+        """Hand out an effect that stands behind the sync."""
+        self._late.append(effect)
+
+    def reply(self, receiver: NodeId, message: Message, *, term: int | None = None) -> None:
+        """Send what must not leave before this turn's sync; `term` is another than ours only in pre-votes."""
+        self._late.append(Send(Envelope(self.identity, receiver, self.term if term is None else term, message)))
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, envelope: Envelope, message: Message) -> None:
+        match message:
+            case VoteRequest():
+                election.on_vote_request(self, envelope.sender, message)
+            case VoteReply():
+                election.on_vote_reply(self, envelope.sender, message)
+            case Append():
+                replication.on_append(self, envelope.sender, message)
+            case Accepted():
+                replication.on_accepted(self, envelope.sender, message)
+            case Rejected():
+                replication.on_rejected(self, envelope.sender, message)
+            case Heartbeat():
+                replication.on_heartbeat(self, envelope.sender, message)
+            case HeartbeatReply():
+                replication.on_heartbeat_reply(self, envelope.sender, message)
+            case TimeoutNow():
+                transfer.on_timeout_now(self, envelope.sender)
+            case _:
+                assert_never(message)
+
+    def _answer_the_past(self, envelope: Envelope) -> None:
+        """Tell a leader or candidate of a past term that it is over; drop all other late messages."""
+        match envelope.message:
+            case Append() | Heartbeat():
+                # Without this a node whose term ran ahead could never be led again: its vote requests are
+                # refused while a leader lives, and it refuses that leader's term (etcd's check-quorum note).
+                self.reply(envelope.sender, HeartbeatReply(round=0))
+            case VoteRequest():
+                self.reply(envelope.sender, VoteReply(pre=False, granted=False))
+            case _:
+                pass
+
+    def _persist(self) -> Persist:
+        self._hard_state_dirty = False
+        return Persist(
+            term=self.term,
+            vote=self.vote,
+            entries=self.log.unstable(),
+            commit_index=self.commit_index,
+            last_index=self.log.last_index,
+        )
+
+    def _stable_after_persist(self) -> int:
+        return self._persisting.last_index if self._persisting else self.log.stable_index
+
+    def _expect_nothing_persisting(self) -> None:
+        invariant(self._persisting is None, "a list of effects is carried out to its end before the next event")

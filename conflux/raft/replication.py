@@ -1,0 +1,200 @@
+"""Log replication: sections 5.3 and 5.4.2, with the flow control of section 10.2 of the thesis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conflux.raft import reads, transfer
+from conflux.raft.configuration import quorum_index
+from conflux.raft.entry import Entry
+from conflux.raft.invariant import invariant
+from conflux.raft.messages import Accepted, Append, Heartbeat, HeartbeatReply, NodeId, Rejected
+from conflux.raft.progress import Mode, Progress
+from conflux.raft.roles import Leader
+
+if TYPE_CHECKING:
+    from conflux.raft.core import Raft
+
+
+# -- the follower's side -------------------------------------------------------------------------------------------
+
+
+def on_append(raft: Raft, leader: NodeId, append: Append) -> None:
+    """Take the leader's entries where the logs agree before them, else say where to look next."""
+    if not raft.heard_from_leader(leader):
+        return None
+    log = raft.log
+    if append.prev_index > log.last_index:
+        hint = Rejected(prev_index=append.prev_index, conflict_term=0, conflict_index=log.last_index + 1)
+        return raft.reply(leader, hint)
+    if append.prev_index > raft.commit_index and not log.matches(append.prev_index, append.prev_term):
+        conflict_term = log.term_at(append.prev_index)
+        first = log.first_index_of_term_at(append.prev_index)
+        hint = Rejected(prev_index=append.prev_index, conflict_term=conflict_term, conflict_index=first)
+        return raft.reply(leader, hint)
+    for entry in append.entries:
+        _take(raft, entry)
+    match_index = append.prev_index + len(append.entries)
+    raft.commit_to(min(append.commit_index, match_index))  # not further than this message has verified
+    return raft.reply(leader, Accepted(match_index=match_index))
+
+
+def on_heartbeat(raft: Raft, leader: NodeId, heartbeat: Heartbeat) -> None:
+    """The leader lives. A round of 0 asks for no answer."""
+    if not raft.heard_from_leader(leader):
+        return
+    # The leader named at most what we confirmed to it; the bound here is for a peer that is out of its mind.
+    raft.commit_to(min(heartbeat.commit_index, raft.log.last_index))
+    if heartbeat.round:
+        raft.reply(leader, HeartbeatReply(round=heartbeat.round))
+
+
+def _take(raft: Raft, entry: Entry) -> None:
+    """Take one entry: known ones stay (a late message must not cut the log), a conflict cuts from there on."""
+    log = raft.log
+    if entry.index <= log.last_index:
+        if entry.index <= log.snapshot_index or log.term_at(entry.index) == entry.term:
+            return
+        raft.truncate_from(entry.index)
+    log.append(entry)
+
+
+# -- the leader's side ---------------------------------------------------------------------------------------------
+
+
+def tick_leader(raft: Raft, role: Leader) -> None:
+    """One tick of a leader: heartbeats, and from time to time a look whether a quorum still answers."""
+    role.heartbeat_elapsed += 1
+    role.quorum_elapsed += 1
+    if role.quorum_elapsed >= raft.options.election_ticks_min:
+        role.quorum_elapsed = 0
+        heard = [raft.identity] + [peer for peer, progress in role.progress.items() if progress.heard]
+        if not raft.configuration.has_quorum(heard):
+            return raft.become_follower(raft.term, leader=None)  # thesis 6.2
+        for progress in role.progress.values():
+            progress.heard = False
+    transfer.tick(raft, role)
+    if role.heartbeat_elapsed >= raft.options.heartbeat_ticks:
+        broadcast_heartbeat(raft, role)
+    return None
+
+
+def broadcast_heartbeat(raft: Raft, role: Leader) -> None:
+    """Begin a round of heartbeats."""
+    role.heartbeat_elapsed = 0
+    role.round += 1
+    for peer, progress in role.progress.items():
+        if progress.mode is Mode.REPLICATE:
+            progress.sent_at_round = (role.round, progress.next_index - 1)
+        _send_heartbeat(raft, peer, progress, role.round)
+
+
+def announce_commit(raft: Raft, role: Leader) -> None:
+    """Tell those that know less than they could."""
+    for peer, progress in role.progress.items():
+        if progress.commit_sent < min(raft.commit_index, progress.match_index):
+            _send_heartbeat(raft, peer, progress, 0)
+
+
+def replicate(raft: Raft, role: Leader) -> None:
+    """Send each follower what it lacks, as far as the limits allow."""
+    for peer, progress in role.progress.items():
+        if progress.mode is Mode.PROBE and progress.may_send(raft.options):
+            _send_append(raft, peer, progress)
+        while (
+            progress.mode is Mode.REPLICATE
+            and progress.next_index <= raft.log.last_index
+            and progress.may_send(raft.options)
+        ):
+            _send_append(raft, peer, progress)
+
+
+def on_accepted(raft: Raft, follower: NodeId, accepted: Accepted) -> None:
+    """A follower holds the log up to an index: maybe a majority does now."""
+    role, progress = _of_follower(raft, follower)
+    if role is None or progress is None or accepted.match_index > raft.log.last_index:
+        return
+    progress.heard = True
+    if accepted.match_index < progress.match_index:
+        return  # late
+    progress.accepted(accepted.match_index)
+    advance_commit(raft, role)
+    transfer.hand_over_when_level(raft, role)
+
+
+def on_rejected(raft: Raft, follower: NodeId, rejected: Rejected) -> None:
+    """The logs don't agree there: look further back."""
+    role, progress = _of_follower(raft, follower)
+    if role is None or progress is None:
+        return
+    progress.heard = True
+    if not progress.match_index < rejected.prev_index <= raft.log.last_index:
+        return  # late: the logs were found to agree beyond it since
+    if progress.mode is Mode.PROBE and rejected.prev_index != progress.next_index - 1:
+        return  # answers an older probe
+    progress.probe_from(_next_index_after(raft, rejected))
+
+
+def on_heartbeat_reply(raft: Raft, follower: NodeId, reply: HeartbeatReply) -> None:
+    """The follower lives, and what was sent to it before this round is either taken or lost."""
+    role, progress = _of_follower(raft, follower)
+    if role is None or progress is None or reply.round > role.round:
+        return
+    progress.heard = True
+    progress.acked_round = max(progress.acked_round, reply.round)
+    at_round, sent = progress.sent_at_round
+    if progress.mode is Mode.PROBE:
+        progress.probe_sent = False
+    elif reply.round == at_round and progress.match_index < sent:
+        # Links are first in, first out: an Append sent before this heartbeat would have been answered before it.
+        progress.probe_from(progress.match_index + 1)
+    reads.confirm(raft, role)
+
+
+def advance_commit(raft: Raft, role: Leader) -> None:
+    """Commit what a majority holds on disk, if it is of this term (section 5.4.2, Figure 8)."""
+    reached = {peer: progress.match_index for peer, progress in role.progress.items()}
+    reached[raft.identity] = raft.log.stable_index
+    index = quorum_index(reached, raft.configuration)
+    if index <= raft.commit_index or raft.log.term_at(index) != raft.term:
+        return
+    raft.commit_to(index)
+    while role.uncommitted and role.uncommitted[0][0] <= index:
+        role.uncommitted_bytes -= role.uncommitted.popleft()[1]
+
+
+def _next_index_after(raft: Raft, rejected: Rejected) -> int:
+    """Where to look next: skip a whole term a round trip (end of section 5.3)."""
+    if rejected.conflict_term == 0:
+        return min(rejected.conflict_index, rejected.prev_index)
+    ours = raft.log.last_index_at_or_below_term(rejected.conflict_term)
+    if raft.log.term_at(ours) == rejected.conflict_term:
+        return min(ours + 1, rejected.prev_index)
+    return min(ours + 1, rejected.conflict_index, rejected.prev_index)
+
+
+def _of_follower(raft: Raft, follower: NodeId) -> tuple[Leader | None, Progress | None]:
+    role = raft.role
+    if not isinstance(role, Leader):
+        return None, None
+    return role, role.progress.get(follower)
+
+
+def _send_append(raft: Raft, peer: NodeId, progress: Progress) -> None:
+    log, prev_index = raft.log, progress.next_index - 1
+    invariant(prev_index >= log.snapshot_index, "a follower behind the snapshot is not fed from the log")
+    entries: tuple[Entry, ...] = ()
+    if progress.next_index <= log.last_index:
+        entries = log.entries(progress.next_index, log.last_index, raft.options.append_bytes_max)
+    last_index = prev_index + len(entries)
+    progress.sent(last_index, sum(len(entry.payload) for entry in entries))
+    progress.commit_sent = max(progress.commit_sent, min(raft.commit_index, last_index))
+    prev_term = log.term_at(prev_index)
+    append = Append(prev_index=prev_index, prev_term=prev_term, entries=entries, commit_index=raft.commit_index)
+    raft.send_early(peer, append)
+
+
+def _send_heartbeat(raft: Raft, peer: NodeId, progress: Progress, round_number: int) -> None:
+    commit_index = min(raft.commit_index, progress.match_index)
+    progress.commit_sent = max(progress.commit_sent, commit_index)
+    raft.send_early(peer, Heartbeat(commit_index=commit_index, round=round_number))
