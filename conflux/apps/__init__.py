@@ -1,0 +1,1 @@
+"""Apps that are ready to run."""

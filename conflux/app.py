@@ -1,0 +1,174 @@
+"""`App`: the methods and the reducer that a user writes.
+
+    import conflux
+
+    app = conflux.App()
+
+    @app.method
+    def append(state, thing):
+        return {"type": "append", "thing": thing}
+
+    @app.reducer
+    def reduce(state, action):
+        ...
+
+A **method** judges a request against the provisional state on the leader. It returns an action, or None (nothing is
+dispatched), or it raises or returns an exception (rejected). A **reducer** folds an action into the state. It is a
+pure function: `state is None` at the start, `action is None` when it is asked for the initial state, it never mutates
+what it is given, and it returns the very same state for an action that it doesn't know. Both are synchronous.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from conflux.errors import ConfluxError, OptionsError
+
+State = TypeVar("State")
+Action = TypeVar("Action")
+Method = Callable[..., Any]
+Reducer = Callable[[State | None, Action | None], State]
+AnyMethod = TypeVar("AnyMethod", bound=Method)
+AnyReducer = TypeVar("AnyReducer", bound=Callable[[Any, Any], Any])
+
+
+class App(Generic[State, Action]):
+    """Methods and a reducer, with a name and a version that every node of a cluster must share.
+
+    Args:
+        methods: name → function(state, *args) → action | None | exception.
+        reduce: function(state, action) → state.
+        name: stands in the cluster's formation; a node with another app doesn't join.
+        version: raise it whenever methods or reducer would treat an action of the past differently.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method] | None = None,
+        reduce: Reducer[State, Action] | None = None,
+        *,
+        name: str | None = None,
+        version: int = 1,
+    ) -> None:
+        self.methods: dict[str, Method] = dict(methods or {})
+        self.reduce: Callable[[Any, Any], Any] | None = reduce
+        self.name = name or "app"
+        self.named = name is not None
+        self.version = version
+
+    def method(self, function: AnyMethod) -> AnyMethod:
+        """Decorator: the function becomes a method under its own name."""
+        self.methods[function.__name__] = function
+        return function
+
+    def reducer(self, function: AnyReducer) -> AnyReducer:
+        """Decorator: the function becomes the reducer."""
+        self.reduce = function
+        return function
+
+    def problems(self) -> list[str]:
+        """What keeps this app from being run, a sentence each; empty where nothing does."""
+        found = []
+        if self.reduce is None:
+            found.append("the app has no reducer (decorate one with @app.reducer)")
+        if not self.methods:
+            found.append("the app has no method (decorate one with @app.method)")
+        functions: dict[str, object] = {**self.methods, "the reducer": self.reduce}
+        for name, function in functions.items():
+            if function is not None and not callable(function):
+                found.append(f"{name} is not callable")
+            elif inspect.iscoroutinefunction(function):
+                found.append(f"{name} must not be async: methods and reducers are synchronous")
+        if type(self.version) is not int or self.version < 1:
+            found.append("version must be a whole number from 1 on")
+        return found
+
+
+def combine_reducers(reducers: Mapping[str, Callable[[Any, Any], Any]]) -> Callable[[Any, Any], dict[str, Any]]:
+    """One reducer over a dict with these keys, each key's value folded by its own reducer.
+
+    An action that changes no part gives the very same dict back.
+    """
+    parts = dict(reducers)
+
+    def reduce(state: dict[str, Any] | None, action: Any) -> dict[str, Any]:
+        before = state or {}
+        after = {key: part(before.get(key), action) for key, part in parts.items()}
+        unchanged = state is not None and all(after[key] is before.get(key) for key in parts)
+        return state if unchanged and state is not None else after
+
+    return reduce
+
+
+def load_app(spec: str, directory: str | None = None) -> App[Any, Any]:
+    """The app that `MODULE:ATTR` names, looked for in `directory` first (default: where the command runs).
+
+    Raises:
+        OptionsError: `spec` isn't of that form.
+        ConfluxError: it can't be imported, or what it names isn't an app that can run.
+    """
+    module_name, colon, attribute = spec.partition(":")
+    if not (module_name and colon and attribute):
+        raise OptionsError(f"{spec!r} does not name an app", hint="Write MODULE:ATTR, as in --app shop:app.")
+    place = directory or "."
+    if place not in sys.path:
+        sys.path.insert(0, place)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # whatever a user's module raises while it is imported
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfluxError(
+            f"the app {spec} can't be imported: {reason}", hint="Name its directory with --app-dir."
+        ) from error
+    app = getattr(module, attribute, None)
+    if not isinstance(app, App):
+        raise ConfluxError(
+            f"{spec} is not a conflux.App", hint=f"{module_name} should define {attribute} = conflux.App()."
+        )
+    if problems := app.problems():
+        raise ConfluxError(f"the app {spec} can't run: {'; '.join(problems)}")
+    if not app.named:
+        app.name = spec
+    return app
+
+
+class Inside(threading.local):
+    """What a thread knows while it runs a method or a reducer."""
+
+    log_time_s: float | None = None
+    busy: bool = False
+
+
+inside = Inside()
+
+
+def now() -> float:
+    """Log time in seconds: inside a method only. It never jumps, and stands still while the cluster has no leader.
+
+    Raises:
+        RuntimeError: called outside a method. A reducer has no clock: let the method put the time into the action.
+    """
+    if inside.log_time_s is None:
+        raise RuntimeError("conflux.now() is log time, which only a method can ask for")
+    return inside.log_time_s
+
+
+def inside_user_code() -> bool:
+    """True while this thread runs a method or a reducer."""
+    return inside.busy
+
+
+@contextmanager
+def user_code() -> Iterator[None]:
+    """Mark this thread as running methods or reducers."""
+    before, inside.busy = inside.busy, True
+    try:
+        yield
+    finally:
+        inside.busy = before

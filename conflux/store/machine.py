@@ -1,0 +1,252 @@
+"""`Machine`: all that the log folds into, as one immutable value. One is kept per uncommitted entry.
+
+The leader's turn (`store.turn`) and the fold of a committed entry (`fold`) both work through `Step`, so that a leader's
+provisional machine after an entry *is* the committed machine once that entry commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyrsistent import PMap, pmap
+
+from conflux import limits
+from conflux.app import App, user_code
+from conflux.errors import ConfluxError, Diverged, MalformedValue
+from conflux.raft.entry import Entry
+from conflux.store import records
+from conflux.store.records import Calls, Header, SessionClosed, SessionOpened, StateHash
+from conflux.store.session import Segment, Session, session_id
+from conflux.store.state_codec import DIGEST_BYTES, encode_slices
+from conflux.wire import values
+from conflux.wire.clients import Outcome
+
+NEVER_US = 2**62
+
+
+class HashPoint:
+    """A revision at which all nodes hash their state: where it lies is a function of the log.
+
+    The hash is worked out in slices between turns; the machine's next hash point needs the size, and finishes it.
+    """
+
+    def __init__(self, revision: int, state: Any) -> None:
+        self.revision = revision
+        self.digest: bytes | None = None
+        self.problem: str | None = None  # why the state has no encoding
+        self.bytes_total = 0
+        self._hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._slices: Iterator[bytes] | None = encode_slices(state)
+
+    @property
+    def done(self) -> bool:
+        return self._slices is None
+
+    def work(self) -> bool:
+        """Hash one slice. True while there is more."""
+        if self._slices is None:
+            return False
+        try:
+            part = next(self._slices, None)
+        except MalformedValue as error:
+            self.problem, part = str(error), None
+        if part is not None:
+            self._hasher.update(part)
+            self.bytes_total += len(part)
+            return True
+        self.digest = None if self.problem else self._hasher.digest()
+        self._slices = None
+        return False
+
+    def finish(self) -> HashPoint:
+        """Hash the rest now."""
+        while self.work():
+            pass
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What entries 1..index fold into."""
+
+    index: int
+    term: int
+    revision: int  # of the last action
+    state: Any
+    sessions: PMap[int, Session] = field(default_factory=pmap)
+    log_time_us: int = 0
+    log_hash: bytes = bytes(DIGEST_BYTES)  # rolls over every entry's payload
+    sweep_us: int = NEVER_US  # log time at which a session may first have expired
+    hash_point: HashPoint
+    bytes_since_hash_point: int = 0
+    hash_logged: int = 0  # the last hash point's revision whose hash stands in the log
+
+    @classmethod
+    def initial(cls, app: App[Any, Any]) -> Machine:
+        """The machine before the first entry.
+
+        Raises:
+            ConfluxError: the reducer has no initial state that a node can keep.
+        """
+        if app.reduce is None:
+            raise ConfluxError("the app has no reducer")
+        try:
+            with user_code():
+                state = app.reduce(None, None)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ConfluxError(f"the reducer fails at the initial state: {reason}") from error
+        point = HashPoint(0, state).finish()
+        if point.problem:
+            raise ConfluxError(f"the reducer's initial state can't be kept: {point.problem}")
+        return cls(index=0, term=0, revision=0, state=state, hash_point=point)
+
+
+class Step:
+    """One entry's work on a machine, record by record; `end` gives the machine after it."""
+
+    def __init__(self, machine: Machine, app: App[Any, Any], *, index: int, term: int, log_time_us: int) -> None:
+        assert app.reduce is not None
+        self.index = index
+        self.term = term
+        self.log_time_us = max(log_time_us, machine.log_time_us)
+        self.revision = machine.revision
+        self.state = machine.state
+        self.sessions = machine.sessions
+        self._machine = machine
+        self._reduce: Callable[[Any, Any], Any] = app.reduce
+        self._opened = 0
+        self.hash_logged = machine.hash_logged
+        self._sweep_us = machine.sweep_us
+        if self.log_time_us >= self._sweep_us:
+            self._sweep()
+
+    def open_session(self, seconds: int) -> int:
+        """Open a session and give its id."""
+        new = session_id(self.index, self._opened)
+        self._opened += 1
+        session = Session(id=new, seconds=seconds, last_used_us=self.log_time_us)
+        self.sessions = self.sessions.set(new, session)
+        self._sweep_us = min(self._sweep_us, session.expires_us)
+        return new
+
+    def close_session(self, session: int) -> None:
+        """Close a session, if it is still there."""
+        self.sessions = self.sessions.discard(session)
+
+    def reduce(self, action: bytes) -> None:
+        """Fold one action, decoded from its bytes as every node decodes it."""
+        self.state = self._reduce(self.state, values.decode_trusted(action))
+        self.revision += 1
+
+    def settle(
+        self,
+        session: Session,
+        *,
+        first_unanswered: int,
+        first_sequence: int,
+        outcomes: list[Outcome],
+        first_revision: int,
+    ) -> None:
+        """Keep the outcomes of calls whose actions are reduced."""
+        segment = Segment(
+            first_sequence=first_sequence, outcomes=outcomes, index=self.index, first_revision=first_revision
+        )
+        after = session.with_outcomes(segment, first_unanswered=first_unanswered, log_time_us=self.log_time_us)
+        self.sessions = self.sessions.set(session.id, after)
+
+    def end(self, payload: bytes) -> Machine:
+        """The machine after this entry, whose payload is now known."""
+        before = self._machine
+        since = before.bytes_since_hash_point + len(payload)
+        point = before.hash_point
+        if since > limits.HASH_POINT_BYTES_MIN and since > point.finish().bytes_total:
+            point, since = HashPoint(self.revision, self.state), 0
+        return Machine(
+            index=self.index,
+            term=self.term,
+            revision=self.revision,
+            state=self.state,
+            sessions=self.sessions,
+            log_time_us=self.log_time_us,
+            log_hash=hashlib.blake2b(before.log_hash + payload, digest_size=DIGEST_BYTES).digest(),
+            sweep_us=self._sweep_us,
+            hash_point=point,
+            bytes_since_hash_point=since,
+            hash_logged=self.hash_logged,
+        )
+
+    def _sweep(self) -> None:
+        """Drop the sessions that have expired: by log time, so that all nodes drop the same ones at the same entry."""
+        gone = [session.id for session in self.sessions.values() if session.expires_us <= self.log_time_us]
+        table = self.sessions.evolver()
+        for session in gone:
+            table.remove(session)
+        self.sessions = table.persistent()
+        self._sweep_us = min((session.expires_us for session in self.sessions.values()), default=NEVER_US)
+
+
+def fold(machine: Machine, entry: Entry, app: App[Any, Any]) -> Machine:
+    """The machine after one more committed entry.
+
+    Raises:
+        Diverged: the reducer raised, though it did not on the leader, or the leader's hash is not ours.
+        Damaged: the entry doesn't decode.
+    """
+    header = records.header_of(entry.payload)
+    _check(header, machine, app)
+    step = Step(machine, app, index=entry.index, term=entry.term, log_time_us=header.log_time_us)
+    for record in records.records_of(entry.payload):
+        match record:
+            case Calls():
+                _fold_calls(step, record)
+            case SessionOpened():
+                step.open_session(record.seconds)
+            case SessionClosed():
+                step.close_session(record.session)
+            case StateHash():
+                _compare(machine.hash_point, record)
+                step.hash_logged = record.revision
+    return step.end(entry.payload)
+
+
+def _check(header: Header, machine: Machine, app: App[Any, Any]) -> None:
+    if header.app_version != app.version:
+        raise Diverged(
+            f"the entry after revision {machine.revision} was made by version {header.app_version} of the app, "
+            f"and this is version {app.version}"
+        )
+    if header.first_revision != machine.revision + 1:
+        raise Diverged(f"the log goes on with revision {header.first_revision}, this state with {machine.revision + 1}")
+
+
+def _fold_calls(step: Step, calls: Calls) -> None:
+    first_revision = step.revision + 1
+    try:
+        with user_code():
+            for outcome in calls.outcomes:
+                if type(outcome) is bytes:
+                    step.reduce(outcome)
+    except Exception as error:
+        raise Diverged(
+            f"the reducer raised at revision {step.revision + 1}, which it did not on the leader: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    session = step.sessions.get(calls.session)
+    if session is None:
+        raise Diverged(f"the log uses session {calls.session}, which this node does not have")
+    step.settle(
+        session,
+        first_unanswered=calls.first_unanswered,
+        first_sequence=calls.first_sequence,
+        outcomes=calls.outcomes,
+        first_revision=first_revision,
+    )
+
+
+def _compare(point: HashPoint, record: StateHash) -> None:
+    if point.revision == record.revision and point.finish().digest != record.digest:
+        raise Diverged(f"the state at revision {record.revision} is not the one the leader has")

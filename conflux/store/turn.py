@@ -1,0 +1,241 @@
+"""`Turn`: the leader judges a batch of requests against the provisional state. It ends as one entry's payload.
+
+Every request whose outcome depends on state becomes a record, rejections and None too: a rejection that was judged on
+a provisional state which is then lost would report what never happened.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from conflux import limits
+from conflux.app import App, inside, user_code
+from conflux.errors import MalformedValue
+from conflux.store.machine import Machine, Step
+from conflux.store.records import Calls, Header, Record, SessionClosed, SessionOpened, StateHash, encode_payload
+from conflux.store.session import Segment, Session
+from conflux.wire import values
+from conflux.wire.clients import Code, Outcome, Perform, Rejection
+
+INTERNAL_TYPE_PREFIX = "@@conflux/"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that never reaches the log, and why."""
+
+    code: Code
+    message: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of a Perform: segments to answer with, each once its entry is committed."""
+
+    segments: list[Segment]
+    rest: Perform | None = None  # calls that this turn had no room for
+
+
+class Turn:
+    """One batch on the leader, from the provisional machine on.
+
+    Args:
+        index, term: of the entry that this turn will become.
+        log_time_us, wall_time_us: now, by the log's clock and by the wall's.
+    """
+
+    def __init__(
+        self, app: App[Any, Any], machine: Machine, *, index: int, term: int, log_time_us: int, wall_time_us: int
+    ) -> None:
+        assert app.reduce is not None
+        self._app = app
+        self._reduce = app.reduce
+        self._step = Step(machine, app, index=index, term=term, log_time_us=log_time_us)
+        self._first_revision = machine.revision + 1
+        self._wall_time_us = wall_time_us
+        self._records: list[Record] = []
+        self._bytes = 0
+        self._calls = 0
+        self._deadline_s = time.perf_counter() + limits.TURN_JUDGE_SECONDS_MAX
+        self._hash_point = machine.hash_point
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._records
+
+    @property
+    def is_full(self) -> bool:
+        """True once a bound of the turn is reached: what is left waits for the next one."""
+        return (
+            self._calls >= limits.TURN_RECORDS_MAX
+            or self._bytes >= limits.TURN_BYTES_MAX
+            or time.perf_counter() >= self._deadline_s
+        )
+
+    def open_session(self, seconds: int = limits.SESSION_SECONDS) -> int | Refusal:
+        """Open a session. A full table takes no new one and drops no live one."""
+        if len(self._step.sessions) >= limits.SESSIONS_MAX:
+            return Refusal(Code.BUSY, f"{limits.SESSIONS_MAX:,} sessions are open")
+        self._records.append(SessionOpened(seconds))
+        self._calls += 1
+        return self._step.open_session(seconds)
+
+    def close_session(self, session: int) -> None:
+        """Close a session, if it is still there."""
+        if session in self._step.sessions:
+            self._records.append(SessionClosed(session))
+            self._calls += 1
+            self._step.close_session(session)
+
+    def perform(self, request: Perform) -> Judged | Refusal:
+        """Judge a session's calls: those that are new run, those that were judged before get their old outcome."""
+        session = self._step.sessions.get(request.session)
+        if session is None:
+            return Refusal(Code.SESSION_EXPIRED, "the session has expired or was closed")
+        end = request.first_sequence + len(request.calls)
+        known = session.answers(request.first_sequence, end)
+        if end <= session.next_sequence:
+            return Judged(known)
+        if request.first_sequence > session.next_sequence:
+            return Refusal(Code.RESEND, f"send again from {session.next_sequence} on", session.next_sequence)
+        if end - request.first_unanswered > limits.UNANSWERED_MAX:
+            return Refusal(Code.BUSY, f"more than {limits.UNANSWERED_MAX:,} calls of the session are unanswered")
+        calls = request.calls[session.next_sequence - request.first_sequence :]
+        plan = self._plan(calls, session.next_sequence)
+        if isinstance(plan, Refusal):
+            return plan
+        segment = self._run(session, request, plan)
+        if segment is None:
+            return Judged(known, request)
+        left = calls[len(segment.outcomes) :]
+        rest = Perform(request.request, session.id, request.first_unanswered, segment.end, left) if left else None
+        return Judged([*known, segment], rest)
+
+    def finish(self) -> tuple[bytes, Machine]:
+        """The entry's payload, and the machine once it is applied."""
+        self._log_state_hash()
+        header = Header(
+            app_version=self._app.version,
+            actions=self._step.revision + 1 - self._first_revision,
+            first_revision=self._first_revision,
+            log_time_us=self._step.log_time_us,
+            wall_time_us=self._wall_time_us,
+        )
+        payload = encode_payload(header, self._records)
+        return payload, self._step.end(payload)
+
+    def _log_state_hash(self) -> None:
+        """Once a hash point is worked out, its hash goes into the log, with whatever entry comes next."""
+        point, step = self._hash_point, self._step
+        if self._records and point.revision > step.hash_logged and point.digest is not None:
+            self._records.append(StateHash(point.revision, point.digest))
+            step.hash_logged = point.revision
+
+    def _plan(self, calls: list[tuple[str, bytes]], first_sequence: int) -> list[_Call] | Refusal:
+        """What is to be run; refused as a whole where a call could not run in any state."""
+        plan: list[_Call] = []
+        for sequence, (name, packed) in enumerate(calls, first_sequence):
+            if not name:
+                plan.append(_Call("", None, []))
+                continue
+            function = self._app.methods.get(name)
+            if function is None:
+                known = ", ".join(sorted(self._app.methods))
+                return Refusal(Code.UNKNOWN_METHOD, f"there is no method {name!r}: the app has {known}", sequence)
+            try:
+                arguments = values.decode(packed)
+            except MalformedValue as error:
+                return Refusal(Code.BAD_ARGUMENTS, str(error), sequence)
+            if type(arguments) is not list or (problem := arguments_problem(function, len(arguments))):
+                return Refusal(Code.BAD_ARGUMENTS, f"{name}: {problem or 'arguments are a list'}", sequence)
+            plan.append(_Call(name, function, arguments))
+        return plan
+
+    def _run(self, session: Session, request: Perform, plan: list[_Call]) -> Segment | None:
+        step = self._step
+        first_sequence, first_revision = session.next_sequence, step.revision + 1
+        outcomes: list[Outcome] = []
+        names: list[str] = []
+        with user_code():
+            for call in plan:
+                if self.is_full:
+                    break
+                outcomes.append(self._judge(call))
+                names.append(call.name)
+                self._calls += 1
+        if not outcomes:
+            return None
+        methods = names[:1] if names.count(names[0]) == len(names) else names
+        first_unanswered = min(request.first_unanswered, first_sequence)
+        self._records.append(Calls(session.id, first_unanswered, first_sequence, methods, outcomes))
+        step.settle(
+            session,
+            first_unanswered=first_unanswered,
+            first_sequence=first_sequence,
+            outcomes=outcomes,
+            first_revision=first_revision,
+        )
+        return Segment(
+            first_sequence=first_sequence, outcomes=outcomes, index=step.index, first_revision=first_revision
+        )
+
+    def _judge(self, call: _Call) -> Outcome:
+        """Run one method, and the reducer on what it returns: the state moves, or the call is rejected."""
+        if call.function is None:
+            return None
+        inside.log_time_s = self._step.log_time_us / 1e6
+        try:
+            action = call.function(self._step.state, *call.arguments)
+        except Exception as error:  # whatever a user's method raises is its answer
+            return self._rejected(error)
+        finally:
+            inside.log_time_s = None  # a reducer has no clock
+        if action is None:
+            return None
+        if isinstance(action, Exception):
+            return self._rejected(action)
+        try:
+            packed = self._encode_action(action)
+        except MalformedValue as error:
+            return self._rejected(error)
+        try:
+            self._step.reduce(packed)
+        except Exception as error:
+            return self._rejected(error, by_reducer=True)
+        self._bytes += len(packed)
+        return packed
+
+    def _encode_action(self, action: Any) -> bytes:
+        if type(action) is dict and str(action.get("type", "")).startswith(INTERNAL_TYPE_PREFIX):
+            raise MalformedValue(f"an action's type must not begin with {INTERNAL_TYPE_PREFIX}")
+        return values.encode(action)
+
+    def _rejected(self, error: Exception, *, by_reducer: bool = False) -> Rejection:
+        message = str(error).encode("utf-8", "replace")[: limits.ERROR_TEXT_BYTES_MAX].decode("utf-8", "ignore")
+        self._bytes += len(message)
+        return Rejection(type(error).__name__, message, by_reducer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    name: str
+    function: Callable[..., Any] | None  # None: a void
+    arguments: list[Any]
+
+
+@lru_cache(maxsize=1024)
+def arguments_problem(function: Callable[..., Any], count: int) -> str | None:
+    """Why a method can't be called with `count` arguments; None where it can."""
+    try:
+        inspect.signature(function).bind(None, *range(count))
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        return None  # a builtin without a signature: the call itself will tell
+    return None

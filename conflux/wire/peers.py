@@ -1,0 +1,96 @@
+"""What nodes say to each other beside Raft: greetings, and requests passed on to the leader."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from conflux import limits
+from conflux.raft import messages as raft
+from conflux.wire.frames import Family
+
+Identity = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+Address = Annotated[str, Meta(max_length=300)]
+ShortText = Annotated[str, Meta(max_length=300)]
+
+
+class Founder(Struct, array_like=True, frozen=True, order=True):
+    """One of the nodes that form a cluster: what a proposal holds of it."""
+
+    identity: Identity
+    label: Label
+    public_key: Annotated[str, Meta(max_length=40)]
+
+
+class Proposal(Struct, array_like=True, frozen=True):
+    """A cluster that could be: its id is the hash of exactly this, so anyone may propose it."""
+
+    name: ShortText
+    app: ShortText
+    app_version: Annotated[int, Meta(ge=1, le=2**31)]
+    founders: Annotated[tuple[Founder, ...], Meta(min_length=1, max_length=limits.MEMBERS_MAX)]  # sorted
+
+
+class Hello(Struct, array_like=True, frozen=True):
+    """A node says who it is and how far it is; sent on connecting, while forming, and from time to time.
+
+    It repeats all it stands for, so a lost or late one does no harm.
+    """
+
+    founder: Founder
+    address: Address
+    name: ShortText
+    size: Annotated[int, Meta(ge=1, le=limits.MEMBERS_MAX)]
+    app: ShortText
+    app_version: Annotated[int, Meta(ge=1, le=2**31)]
+    accepted: Proposal | None  # the proposal this node has accepted, on disk
+    formed: bool  # its cluster is formed: the frame's header names it
+    answer_me: bool  # the sender doesn't know the receiver yet
+
+
+class Forward(Struct, array_like=True, frozen=True):
+    """A follower passes a client's frame on to the leader; the handle finds the way back."""
+
+    handle: Annotated[bytes, Meta(max_length=300)]
+    frame: bytes
+
+
+class ForwardReply(Struct, array_like=True, frozen=True):
+    """The leader's answer to a forwarded frame."""
+
+    handle: Annotated[bytes, Meta(max_length=300)]
+    frame: bytes
+
+
+RAFT_MESSAGES = (
+    raft.VoteRequest,
+    raft.VoteReply,
+    raft.Append,
+    raft.Accepted,
+    raft.Rejected,
+    raft.Heartbeat,
+    raft.HeartbeatReply,
+    raft.TimeoutNow,
+)
+
+PEERS = Family(
+    {
+        1: raft.VoteRequest,
+        2: raft.VoteReply,
+        3: raft.Append,
+        4: raft.Accepted,
+        5: raft.Rejected,
+        6: raft.Heartbeat,
+        7: raft.HeartbeatReply,
+        8: raft.TimeoutNow,
+        # 9 to 15: snapshot transfer
+        16: Hello,
+        17: Forward,
+        18: ForwardReply,
+    }
+)
+
+encode_canonically = msgspec.msgpack.Encoder().encode  # arrays only, so one value has one encoding

@@ -1,0 +1,87 @@
+"""JSON values as bytes: arguments and actions. Strict on the way in, so that all nodes decode the same."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any, TypeAlias
+
+import msgpack
+
+from conflux import limits
+from conflux.errors import MalformedValue
+
+Value: TypeAlias = Any  # None, bool, int of 64 bits, finite float, str, list of values, dict from str to value
+
+
+def check(value: Value, depth: int = 1) -> None:
+    """Refuse what isn't a JSON value; subclasses too, since they'd come back as their base.
+
+    Raises:
+        MalformedValue: with what was found.
+    """
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return
+    if kind is float:
+        if not isfinite(value):
+            raise MalformedValue(f"{value} is no JSON number")
+        return
+    if kind is not dict and kind is not list:
+        raise MalformedValue(f"{_describe(value)} is no JSON value")
+    if depth > limits.VALUE_DEPTH_MAX:
+        raise MalformedValue(f"nested more than {limits.VALUE_DEPTH_MAX} deep")
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                raise MalformedValue(f"a key must be a str, not {_describe(key)}")
+        value = value.values()
+    for item in value:
+        inner = type(item)
+        if inner is not str and inner is not int:
+            check(item, depth + 1)
+
+
+def encode(value: Value, bytes_max: int = limits.ACTION_BYTES_MAX) -> bytes:
+    """The value's bytes.
+
+    Raises:
+        MalformedValue: it isn't a JSON value, or takes more than `bytes_max`.
+    """
+    check(value)
+    try:
+        packed: bytes = msgpack.packb(value)
+    except OverflowError as error:
+        raise MalformedValue("an integer doesn't fit into 64 bits") from error
+    except UnicodeEncodeError as error:
+        raise MalformedValue("a str holds a lone surrogate") from error
+    if len(packed) > bytes_max:
+        raise MalformedValue(f"{len(packed):,} bytes are more than the {bytes_max:,} that a value may take")
+    return packed
+
+
+def decode(packed: bytes) -> Value:
+    """The value that these bytes stand for, checked: for bytes from the network.
+
+    Raises:
+        MalformedValue: no JSON value; one exception for all that msgpack raises.
+    """
+    value = decode_trusted(packed)
+    check(value)
+    return value
+
+
+def decode_trusted(packed: bytes) -> Value:
+    """The value that these bytes stand for, where `encode` made them and a checksum has kept them."""
+    try:
+        return msgpack.unpackb(packed, strict_map_key=True, ext_hook=_refuse_extension)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+        raise MalformedValue(f"these bytes are no value: {error}") from error
+
+
+def _refuse_extension(code: int, _data: bytes) -> None:
+    raise MalformedValue(f"extension type {code} is no JSON value")
+
+
+def _describe(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 40 else text[:37] + '...'}"
