@@ -1,0 +1,1 @@
+"""Where other nodes may be: hints for dialling, never membership."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from random import Random
 from typing import assert_never
 
-from conflux.raft import election, reads, replication, transfer
+from conflux.raft import election, heartbeats, reads, replication, transfer
 from conflux.raft.configuration import Configuration
 from conflux.raft.effects import Commit, Effect, Persist, ReadFailed, ReadReady, RoleChanged, RoleName, Send, Truncated
 from conflux.raft.entry import Entry, Kind
@@ -205,7 +205,7 @@ class Raft:
     def announce_commit(self) -> None:
         """Tell followers of a commit index that no Append has carried yet. The shell calls it when a turn ends idle."""
         if isinstance(self.role, Leader):
-            replication.announce_commit(self, self.role)
+            heartbeats.announce_commit(self, self.role)
 
     def take_effects(self) -> list[Effect]:
         """All that is to be done for what came in since the last call, in order; to be carried out to its end."""
@@ -271,7 +271,7 @@ class Raft:
             noop_index=next_index,
         )
         self.append_as_leader(self._noop_payload(self.log.last_payload()), Kind.NOOP)
-        replication.broadcast_heartbeat(self, self.role)
+        heartbeats.broadcast(self, self.role)
 
     # -- helpers of the rooms beside this one ----------------------------------------------------------------------
 

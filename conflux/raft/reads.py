@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conflux.raft import replication
+from conflux.raft import heartbeats
 from conflux.raft.configuration import quorum_index
 from conflux.raft.effects import ReadFailed, ReadReady
 from conflux.raft.roles import Leader, PendingRead
@@ -21,7 +21,7 @@ def begin_round(raft: Raft, role: Leader) -> None:
     """
     if not role.unconfirmed or not raft.serves:
         return
-    replication.broadcast_heartbeat(raft, role)
+    heartbeats.broadcast(raft, role)
     role.reads += [PendingRead(context, raft.commit_index, role.round) for context in role.unconfirmed]
     role.unconfirmed = []
     confirm(raft, role)

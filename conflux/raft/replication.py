@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conflux.raft import reads, transfer
+from conflux.raft import heartbeats, reads, transfer
 from conflux.raft.configuration import quorum_index
 from conflux.raft.entry import Entry
 from conflux.raft.invariant import invariant
@@ -75,25 +75,8 @@ def tick_leader(raft: Raft, role: Leader) -> None:
             progress.heard = False
     transfer.tick(raft, role)
     if role.heartbeat_elapsed >= raft.options.heartbeat_ticks:
-        broadcast_heartbeat(raft, role)
+        heartbeats.broadcast(raft, role)
     return None
-
-
-def broadcast_heartbeat(raft: Raft, role: Leader) -> None:
-    """Begin a round of heartbeats."""
-    role.heartbeat_elapsed = 0
-    role.round += 1
-    for peer, progress in role.progress.items():
-        if progress.mode is Mode.REPLICATE:
-            progress.sent_at_round = (role.round, progress.next_index - 1)
-        _send_heartbeat(raft, peer, progress, role.round)
-
-
-def announce_commit(raft: Raft, role: Leader) -> None:
-    """Tell those that know less than they could."""
-    for peer, progress in role.progress.items():
-        if progress.commit_sent < min(raft.commit_index, progress.match_index):
-            _send_heartbeat(raft, peer, progress, 0)
 
 
 def replicate(raft: Raft, role: Leader) -> None:
@@ -192,9 +175,3 @@ def _send_append(raft: Raft, peer: NodeId, progress: Progress) -> None:
     prev_term = log.term_at(prev_index)
     append = Append(prev_index=prev_index, prev_term=prev_term, entries=entries, commit_index=raft.commit_index)
     raft.send_early(peer, append)
-
-
-def _send_heartbeat(raft: Raft, peer: NodeId, progress: Progress, round_number: int) -> None:
-    commit_index = min(raft.commit_index, progress.match_index)
-    progress.commit_sent = max(progress.commit_sent, commit_index)
-    raft.send_early(peer, Heartbeat(commit_index=commit_index, round=round_number))

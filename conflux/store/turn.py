@@ -7,7 +7,6 @@ a provisional state which is then lost would report what never happened.
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,11 +46,20 @@ class Turn:
 
     Args:
         index, term: of the entry that this turn will become.
+        clock: seconds, for the bound on a turn's time.
         log_time_us, wall_time_us: now, by the log's clock and by the wall's.
     """
 
     def __init__(
-        self, app: App[Any, Any], machine: Machine, *, index: int, term: int, log_time_us: int, wall_time_us: int
+        self,
+        app: App[Any, Any],
+        machine: Machine,
+        *,
+        index: int,
+        term: int,
+        log_time_us: int,
+        wall_time_us: int,
+        clock: Callable[[], float],
     ) -> None:
         assert app.reduce is not None
         self._app = app
@@ -61,8 +69,9 @@ class Turn:
         self._wall_time_us = wall_time_us
         self._records: list[Record] = []
         self._bytes = 0
+        self._clock = clock
         self._calls = 0
-        self._deadline_s = time.perf_counter() + limits.TURN_JUDGE_SECONDS_MAX
+        self._deadline_s = clock() + limits.TURN_JUDGE_SECONDS_MAX
         self._hash_point = machine.hash_point
 
     @property
@@ -75,7 +84,7 @@ class Turn:
         return (
             self._calls >= limits.TURN_RECORDS_MAX
             or self._bytes >= limits.TURN_BYTES_MAX
-            or time.perf_counter() >= self._deadline_s
+            or self._clock() >= self._deadline_s
         )
 
     def open_session(self, seconds: int = limits.SESSION_SECONDS) -> int | Refusal:

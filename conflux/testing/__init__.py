@@ -1,0 +1,1 @@
+"""What tests of Conflux use, and yours may."""

@@ -65,6 +65,19 @@ class ForwardReply(Struct, array_like=True, frozen=True):
     frame: bytes
 
 
+class AskReadIndex(Struct, array_like=True, frozen=True):
+    """A follower asks the leader from which index on a linearizable read may be answered."""
+
+    context: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+
+
+class ReadIndex(Struct, array_like=True, frozen=True):
+    """The leader's answer; an index of None: it does not lead, ask again."""
+
+    context: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+    index: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)] | None
+
+
 RAFT_MESSAGES = (
     raft.VoteRequest,
     raft.VoteReply,
@@ -90,6 +103,8 @@ PEERS = Family(
         16: Hello,
         17: Forward,
         18: ForwardReply,
+        19: AskReadIndex,
+        20: ReadIndex,
     }
 )
 

@@ -1,0 +1,44 @@
+# One entry for every chore; .ci/run calls the same ones. GNU make 3.81 (macOS) is enough.
+# The two bootstrap targets make .venv, or do nothing if it is there and up to date.
+
+PYTHON_HERE = .venv/bin/python
+ARGS =
+
+.PHONY: help demo test lint types check sim bench clean bootstrap-run bootstrap-dev
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'ARGS="..." is handed on, as in: make test ARGS="-k election". PYTHON=... chooses another Python.'
+
+demo: bootstrap-run ## see it at work: a cluster on this machine
+	@$(PYTHON_HERE) -m conflux.demo $(ARGS)
+
+test: bootstrap-dev ## the test suite
+	@$(PYTHON_HERE) -m pytest -n 2 -q $(ARGS)
+
+lint: bootstrap-dev ## ruff: rules and layout
+	@$(PYTHON_HERE) -m ruff check .
+	@$(PYTHON_HERE) -m ruff format --check .
+
+types: bootstrap-dev ## mypy, strict
+	@$(PYTHON_HERE) -m mypy conflux
+
+check: lint types test ## lint, types and test
+
+sim: bootstrap-dev ## clusters in the simulator, with faults
+	@$(PYTHON_HERE) -m pytest tests/simulation -q $(ARGS)
+
+bench: bootstrap-run ## how fast it is here
+	@$(PYTHON_HERE) benchmarks/run.py $(ARGS)
+
+clean: ## remove what make and the tools have made, .venv too
+	@rm -f .venv/stamp-run .venv/stamp-dev
+	@rm -rf .venv .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+bootstrap-run:
+	@sh tools/bootstrap run
+
+bootstrap-dev:
+	@sh tools/bootstrap dev

@@ -1,0 +1,33 @@
+"""`Committed`: one committed action, as its caller and every watcher see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from conflux.wire import values
+from conflux.wire.clients import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A committed action; for a call that dispatched nothing `revision` and `action` are None."""
+
+    revision: int | None  # counts actions over the life of the cluster, from 1
+    index: int  # of the log entry
+    term: int
+    time_us: int  # the leader's wall clock, since 1970: a label, not an order
+    action: Any
+    method: str = ""
+
+    @property
+    def time(self) -> datetime:
+        """The leader's wall clock, UTC."""
+        return datetime.fromtimestamp(self.time_us / 1e6, UTC)
+
+
+def from_event(event: Event) -> Committed:
+    """The Committed that an event tells of."""
+    action = values.decode_trusted(event.action)
+    return Committed(event.revision, event.index, event.term, event.time_us, action, event.method)

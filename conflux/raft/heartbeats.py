@@ -1,0 +1,35 @@
+"""Heartbeats: the leader shows that it lives, asks who still follows, and tells how far the commit index is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conflux.raft.messages import Heartbeat, NodeId
+from conflux.raft.progress import Mode, Progress
+from conflux.raft.roles import Leader
+
+if TYPE_CHECKING:
+    from conflux.raft.core import Raft
+
+
+def broadcast(raft: Raft, role: Leader) -> None:
+    """Begin a round of heartbeats."""
+    role.heartbeat_elapsed = 0
+    role.round += 1
+    for peer, progress in role.progress.items():
+        if progress.mode is Mode.REPLICATE:
+            progress.sent_at_round = (role.round, progress.next_index - 1)
+        _send(raft, peer, progress, role.round)
+
+
+def announce_commit(raft: Raft, role: Leader) -> None:
+    """Tell those that know less than they could."""
+    for peer, progress in role.progress.items():
+        if progress.commit_sent < min(raft.commit_index, progress.match_index):
+            _send(raft, peer, progress, 0)
+
+
+def _send(raft: Raft, peer: NodeId, progress: Progress, round_number: int) -> None:
+    commit_index = min(raft.commit_index, progress.match_index)
+    progress.commit_sent = max(progress.commit_sent, commit_index)
+    raft.send_early(peer, Heartbeat(commit_index=commit_index, round=round_number))
