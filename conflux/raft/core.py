@@ -197,6 +197,14 @@ class Raft:
         """Hand leadership to `target` once its log is level (thesis 3.10). False where that can't be begun."""
         return isinstance(self.role, Leader) and transfer.begin(self, self.role, target)
 
+    def most_level_voter(self) -> NodeId | None:
+        """On a leader: the other voter whose log is nearest to the leader's; the best one to hand over to."""
+        if not isinstance(self.role, Leader):
+            return None
+        progress = self.role.progress
+        others = [voter for voter in self.configuration.voters if voter in progress]
+        return max(others, key=lambda voter: progress[voter].match_index, default=None)
+
     def step_down(self) -> None:
         """Give up leadership, for reasons the shell knows: its disk is too slow to lead."""
         if isinstance(self.role, Leader):

@@ -34,9 +34,7 @@ class Storage(Protocol):
         """What was on disk when it was opened, after every entry's checksum was checked."""
         ...
 
-    def persist(
-        self, *, term: int, vote: str | None, entries: Sequence[Entry], commit_index: int
-    ) -> None:
+    def persist(self, *, term: int, vote: str | None, entries: Sequence[Entry], commit_index: int) -> None:
         """Write term, vote, commit index and `entries` in one transaction.
 
         The entries are contiguous; all that stands from the first one's index on is replaced. With no

@@ -1,0 +1,211 @@
+"""`Leadership`: what a node does while it leads.
+
+Requests wait here, are judged in batches, and are answered when their entry is committed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from conflux import limits
+from conflux.app import App
+from conflux.node.clock import Clock
+from conflux.node.origin import Origin
+from conflux.node.replica import Replica
+from conflux.store.machine import Machine
+from conflux.store.records import header_of
+from conflux.store.session import Segment
+from conflux.store.turn import Judged, Refusal, Turn
+from conflux.wire.clients import (
+    Answers,
+    Appended,
+    CloseSession,
+    Code,
+    OpenSession,
+    Perform,
+    Refused,
+    SessionOpened,
+)
+
+Request: TypeAlias = OpenSession | Perform | CloseSession
+Reply = Callable[[Origin, Any], object]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """An entry of this leader that is not committed yet."""
+
+    term: int
+    wall_time_us: int
+    machine: Machine  # provisional now, committed when the entry is
+    opened: list[tuple[Origin, SessionOpened]] = field(default_factory=list)
+    waiters: list[tuple[Origin, int, Segment]] = field(default_factory=list)  # (who, session, outcomes)
+
+    def origins(self) -> list[Origin]:
+        """Who waits for this entry."""
+        return [origin for origin, _ in self.opened] + [origin for origin, _, _ in self.waiters]
+
+
+class Leadership:
+    """One term of leading, from the moment that this term's no-op is committed and folded.
+
+    Args:
+        reply: hands an answer to whoever asked.
+    """
+
+    def __init__(self, replica: Replica, app: App[Any, Any], clock: Clock, reply: Reply) -> None:
+        self.term = replica.raft.term
+        self.provisional = replica.machine
+        self._replica = replica
+        self._app = app
+        self._clock = clock
+        self._reply = reply
+        self._began_s = clock.monotonic_s()
+        self._log_time_began_us = replica.machine.log_time_us
+        self._pending: dict[int, _Pending] = {}
+        self._waiting: deque[tuple[Origin, Request]] = deque()
+        self._waiting_calls = 0
+        self._appended: deque[tuple[Origin, Appended]] = deque()  # to be told once their entry is on this disk
+
+    @property
+    def log_time_us(self) -> int:
+        """Now, by the log's clock: the time of the last entry before this leader, and what it measured since."""
+        return self._log_time_began_us + int((self._clock.monotonic_s() - self._began_s) * 1e6)
+
+    @property
+    def has_work(self) -> bool:
+        """True where a turn would do something now."""
+        return bool(self._waiting) and self._replica.raft.may_propose
+
+    def take(self, origin: Origin, request: Request) -> None:
+        """Let a request wait for the next turn; busy, if too many wait already."""
+        calls = len(request.calls) if isinstance(request, Perform) else 1
+        if self._waiting_calls + calls > limits.WAITING_REQUESTS_MAX:
+            if not isinstance(request, CloseSession):
+                self._refuse(origin, request.request, Refusal(Code.BUSY, "too many requests are waiting"))
+            return
+        self._waiting.append((origin, request))
+        self._waiting_calls += calls
+
+    def turn(self) -> None:
+        """Judge what waits, as far as a turn's bounds allow, and propose it as one entry."""
+        raft = self._replica.raft
+        if not raft.may_propose or not (self._waiting or self._deadline_passed()):
+            return
+        index = raft.log.last_index + 1
+        wall_time_us = self._clock.wall_us()
+        turn = Turn(
+            self._app,
+            self.provisional,
+            index=index,
+            term=self.term,
+            log_time_us=self.log_time_us,
+            wall_time_us=wall_time_us,
+            clock=self._clock.monotonic_s,
+        )
+        pending = _Pending(self.term, wall_time_us, self.provisional)
+        while self._waiting and not turn.is_full:
+            origin, request = self._waiting.popleft()
+            self._waiting_calls -= len(request.calls) if isinstance(request, Perform) else 1
+            self._judge(turn, pending, origin, request)
+        if turn.is_empty and not self._deadline_passed():
+            return
+        payload, self.provisional = turn.finish()
+        pending.machine = self.provisional
+        self._pending[index] = pending
+        raft.propose(payload)
+
+    def persisted(self) -> None:
+        """This node's disk holds more of the log: tell those who asked to know."""
+        stable_index = self._replica.raft.log.stable_index
+        while self._appended and self._appended[0][1].index <= stable_index:
+            self._reply(*self._appended.popleft())
+
+    def folded_already(self, index: int) -> Machine | None:
+        """The machine after this leader's own entry at `index`."""
+        pending = self._pending.get(index)
+        return pending.machine if pending else None
+
+    def committed(self, index: int) -> None:
+        """The entry at `index` is committed and folded: answer everyone who waits for it."""
+        pending = self._pending.pop(index, None)
+        if pending is None:
+            return
+        for origin, opened in pending.opened:
+            self._reply(origin, opened)
+        for origin, session, segment in pending.waiters:
+            self._answer(origin, session, segment, pending.term, pending.wall_time_us)
+
+    def end(self) -> list[Origin]:
+        """Leadership is over. Requests that were not judged are refused; gives those whose outcome is open."""
+        refusal = Refusal(Code.NO_LEADER, "the leader has changed")
+        for origin, request in self._waiting:
+            if not isinstance(request, CloseSession):
+                self._refuse(origin, request.request, refusal)
+        self._waiting.clear()
+        origins = [origin for pending in self._pending.values() for origin in pending.origins()]
+        self._pending.clear()
+        return list(dict.fromkeys(origins))
+
+    def _judge(self, turn: Turn, pending: _Pending, origin: Origin, request: Request) -> None:
+        match request:
+            case OpenSession():
+                session = turn.open_session()
+                if isinstance(session, Refusal):
+                    self._refuse(origin, request.request, session)
+                else:
+                    pending.opened.append((origin, SessionOpened(request.request, session)))
+            case CloseSession():
+                turn.close_session(request.session)
+            case Perform():
+                judged = turn.perform(request)
+                if isinstance(judged, Refusal):
+                    self._refuse(origin, request.request, judged)
+                else:
+                    self._await(pending, origin, request, judged)
+
+    def _await(self, pending: _Pending, origin: Origin, request: Perform, judged: Judged) -> None:
+        """Answer what is committed; let the rest wait for its entry: this turn's, or an earlier one's."""
+        for segment in judged.segments:
+            if segment.index <= self._replica.machine.index:
+                self._answer(origin, request.session, segment, *self._label_of(segment.index))
+                continue
+            entry = self._pending.get(segment.index, pending)
+            entry.waiters.append((origin, request.session, segment))
+            if request.when_appended:
+                outcomes = list(segment.outcomes)
+                told = Appended(request.session, segment.first_sequence, outcomes, segment.index, self.term)
+                self._appended.append((origin, told))
+        if judged.rest is not None:
+            self._waiting.appendleft((origin, judged.rest))
+            self._waiting_calls += len(judged.rest.calls)
+
+    def _answer(self, origin: Origin, session: int, segment: Segment, term: int, wall_time_us: int) -> None:
+        answers = Answers(
+            session,
+            segment.first_sequence,
+            list(segment.outcomes),
+            segment.first_revision,
+            segment.index,
+            term,
+            wall_time_us,
+        )
+        self._reply(origin, answers)
+
+    def _refuse(self, origin: Origin, request: int, refusal: Refusal) -> None:
+        self._reply(origin, Refused(request, refusal.code, refusal.message, refusal.sequence))
+
+    def _label_of(self, index: int) -> tuple[int, int]:
+        """(term, wall time) of a committed entry; zeros where the log no longer holds it."""
+        log = self._replica.raft.log
+        if index < log.first_index:
+            return 0, 0
+        entry = log.entries(index, index, 1)[0]
+        return entry.term, header_of(entry.payload).wall_time_us
+
+    def _deadline_passed(self) -> bool:
+        """True once a session expires: an idle leader then writes an entry, so that all nodes see it."""
+        return self.log_time_us >= self.provisional.sweep_us

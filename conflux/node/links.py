@@ -1,0 +1,95 @@
+"""Who is where: members by identity, addresses by what their greetings say, frames to them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from conflux import limits
+from conflux.raft.messages import Envelope
+from conflux.transport.interface import Channel
+from conflux.wire.frames import NO_CLUSTER, NOBODY
+from conflux.wire.peers import PEERS, Founder, Hello
+
+GREETING_SECONDS_FORMING = 0.05
+GREETING_SECONDS_MISSING = 0.2  # while a member's address is not confirmed
+GREETING_SECONDS = 2.0
+
+
+class Links:
+    """One node's links to the others. An identity is who a node is, an address only where it was last heard."""
+
+    def __init__(self, channel: Channel, own: Founder, peers: tuple[str, ...], known: dict[str, str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self.cluster_id = NO_CLUSTER
+        self.addresses: dict[str, str] = dict(known)
+        self.heard: set[str] = set()  # identities that greeted since this node is up
+        self._channel = channel
+        self._own = own
+        self._dialled: set[str] = set()
+        self._next_greeting_s = 0.0
+        for address in (*peers, *known.values()):
+            self.dial(address)
+
+    def dial(self, address: str) -> None:
+        """Keep a link to `address` from now on."""
+        if address in self._dialled or address == self._channel.address or len(self._dialled) >= limits.PEERS_MAX:
+            return
+        self._dialled.add(address)
+        self._channel.dial(address)
+
+    def learn(self, hello: Hello) -> bool:
+        """Note where a node is. True where that is news."""
+        identity = hello.founder.identity
+        self.heard.add(identity)
+        before = self.addresses.get(identity)
+        if before == hello.address:
+            self.dial(hello.address)
+            return False
+        self.addresses[identity] = hello.address
+        if before is not None and before not in self.addresses.values():
+            self._channel.hang_up(before)
+            self._dialled.discard(before)
+        self.dial(hello.address)
+        return True
+
+    def send(self, identity: str, message: Any, term: int = 0) -> bool:
+        """Hand a message to a member. False: dropped."""
+        address = self.addresses.get(identity)
+        if address is None:
+            self.counts["no address"] += 1
+            return False
+        frame = PEERS.encode_for_peer(
+            message, cluster=self.cluster_id, sender=self._own.identity, receiver=identity, term=term
+        )
+        sent = self._channel.send(address, frame)
+        if not sent:
+            self.counts["dropped"] += 1
+        return sent
+
+    def send_raft(self, envelope: Envelope) -> None:
+        """Hand a Raft message to its receiver; if it is lost the core will notice."""
+        self.send(envelope.receiver, envelope.message, envelope.term)
+
+    def greet(self, hello: Hello, address: str) -> None:
+        """Greet whoever is at `address`."""
+        frame = PEERS.encode_for_peer(hello, cluster=self.cluster_id, sender=self._own.identity, receiver=NOBODY)
+        self._channel.send(address, frame)
+
+    def greet_all_when_due(self, hello: Hello, now_s: float, *, forming: bool, members: tuple[str, ...]) -> None:
+        """Greet everyone, often while someone is missing, else now and then: addresses change."""
+        if now_s < self._next_greeting_s:
+            return
+        missing = [member for member in members if member != self._own.identity and member not in self.heard]
+        pause = GREETING_SECONDS_FORMING if forming else GREETING_SECONDS_MISSING if missing else GREETING_SECONDS
+        self._next_greeting_s = now_s + pause
+        for address in sorted(self._dialled):
+            self.greet(hello, address)
+
+    def greet_soon(self) -> None:
+        """There is news to tell: greet at the next occasion."""
+        self._next_greeting_s = 0.0
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until the next greeting is due."""
+        return max(0.0, self._next_greeting_s - now_s)

@@ -1,0 +1,225 @@
+"""`Replica`: one member's core, disk and folded state. It carries out the core's effects and folds what is committed.
+
+Rule: a list of effects is carried out in order and to its end. A full disk is the one thing that stops in the middle:
+the same bytes are tried again, and nothing else is asked of the core until they are down.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import Any, Protocol, assert_never
+
+from conflux import limits
+from conflux.app import App
+from conflux.errors import ConfluxError, DiskFull
+from conflux.node.clock import Clock
+from conflux.raft.configuration import Configuration
+from conflux.raft.core import Raft
+from conflux.raft.effects import Commit, Effect, Persist, ReadFailed, ReadReady, RoleChanged, Send, Truncated
+from conflux.raft.entry import Entry
+from conflux.raft.log import Log
+from conflux.raft.messages import Envelope
+from conflux.raft.options import Options
+from conflux.storage.interface import Storage
+from conflux.store.machine import Machine, fold
+from conflux.store.records import noop_payload
+
+FULL_DISK_RETRY_SECONDS = 0.5
+FOLD_BYTES_MAX = 1 * limits.MIB
+
+
+class Observer(Protocol):
+    """What a replica tells its node."""
+
+    def role_changed(self, change: RoleChanged) -> None: ...
+
+    def folded_already(self, index: int) -> Machine | None:
+        """The machine after the entry at `index` where this node made the entry and folded it as leader."""
+        ...
+
+    def applied(self, entry: Entry, machine: Machine) -> None:
+        """An entry was folded. Called once for each, in order."""
+        ...
+
+    def read_ready(self, contexts: tuple[int, ...], index: int) -> None: ...
+
+    def read_failed(self, contexts: tuple[int, ...]) -> None: ...
+
+    def truncated(self, first: int) -> None: ...
+
+
+class Replica:
+    """One member. See `Observer` for what it tells."""
+
+    def __init__(
+        self,
+        *,
+        identity: str,
+        configuration: Configuration,
+        options: Options,
+        storage: Storage,
+        app: App[Any, Any],
+        machine: Machine,
+        clock: Clock,
+        random: Random,
+        send: Callable[[Envelope], None],
+        observer: Observer,
+        slow_disk_s: float,
+    ) -> None:
+        restored = storage.restored()
+        log = Log(
+            storage,
+            snapshot_index=restored.snapshot_index,
+            snapshot_term=restored.snapshot_term,
+            last_index=restored.last_index,
+            term_starts=restored.term_starts,
+            cache_bytes_max=options.tail_cache_bytes_max,
+        )
+        self.raft = Raft(
+            identity=identity,
+            configuration=configuration,
+            options=options,
+            log=log,
+            random=random,
+            noop_payload=lambda last: noop_payload(last, app_version=app.version, wall_time_us=clock.wall_us()),
+            term=restored.term,
+            vote=restored.vote,
+            commit_index=restored.commit_index,
+        )
+        self.machine = machine
+        self.failure: ConfluxError | None = None  # why this node folds no further: its state isn't the cluster's
+        self.disk_full: DiskFull | None = None
+        self.longest_persist_s = 0.0
+        self.syncs = 0
+        self._storage = storage
+        self._app = app
+        self._clock = clock
+        self._send = send
+        self._observer = observer
+        self._slow_disk_s = slow_disk_s  # a leader that syncs for longer leads no more
+        self._disk_is_slow = False
+        self._effects: deque[Effect] = deque()
+        self._retry_s = 0.0
+        self._commit_target = 0
+        self.commit_on_disk = restored.commit_index
+
+    @property
+    def is_stuck(self) -> bool:
+        """True while a write waits for space on the disk: the core can't be asked anything."""
+        return self.disk_full is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """True while committed entries wait to be folded."""
+        return self.machine.index < self._commit_target and self.failure is None
+
+    def flush(self) -> None:
+        """Carry out all effects, those that come of carrying them out too."""
+        if self.is_stuck and not self._try_again():
+            return
+        while self._carry_out():
+            effects = self.raft.take_effects()
+            if not effects:
+                return
+            self._effects.extend(effects)
+
+    def apply(self, seconds_max: float) -> None:
+        """Fold committed entries for at most `seconds_max`; what is left waits for the next turn."""
+        deadline_s = self._clock.monotonic_s() + seconds_max
+        while self.is_behind:
+            self._apply_some(deadline_s)
+            if self._clock.monotonic_s() >= deadline_s:
+                return
+
+    def write_commit_index(self) -> None:
+        """Write the commit index down alone: the node is idle, and a restart shall know how far it was."""
+        raft = self.raft
+        if self.is_stuck or self.commit_on_disk >= raft.commit_index or raft.log.stable_index < raft.log.last_index:
+            return
+        self._storage.persist(term=raft.term, vote=raft.vote, entries=(), commit_index=raft.commit_index)
+        self.commit_on_disk = raft.commit_index
+
+    def _carry_out(self) -> bool:
+        """Carry out what waits, in order. False where the disk was full in the middle."""
+        while self._effects:
+            effect = self._effects[0]
+            if isinstance(effect, Persist) and not self._persist(effect):
+                return False
+            self._effects.popleft()
+            if isinstance(effect, Persist):
+                self.raft.persisted(effect.term, effect.last_index)
+                if self._disk_is_slow:
+                    self._disk_is_slow = False
+                    self.raft.step_down()
+            else:
+                self._do(effect)
+        return True
+
+    def _do(self, effect: Send | Commit | Truncated | RoleChanged | ReadReady | ReadFailed) -> None:
+        match effect:
+            case Send():
+                self._send(effect.envelope)
+            case Commit():
+                self._commit_target = effect.last
+            case RoleChanged():
+                self._observer.role_changed(effect)
+            case ReadReady():
+                self._observer.read_ready(effect.contexts, effect.index)
+            case ReadFailed():
+                self._observer.read_failed(effect.contexts)
+            case Truncated():
+                self._observer.truncated(effect.first)
+            case _:
+                assert_never(effect)
+
+    def _persist(self, persist: Persist) -> bool:
+        began_s = self._clock.monotonic_s()
+        try:
+            self._storage.persist(
+                term=persist.term, vote=persist.vote, entries=persist.entries, commit_index=persist.commit_index
+            )
+        except DiskFull as error:
+            self.disk_full = error
+            self._retry_s = began_s + FULL_DISK_RETRY_SECONDS
+            return False
+        self.syncs += 1
+        took_s = self._clock.monotonic_s() - began_s
+        self.longest_persist_s = max(self.longest_persist_s, took_s)
+        self._disk_is_slow = took_s > self._slow_disk_s
+        self.commit_on_disk = persist.commit_index
+        return True
+
+    def _try_again(self) -> bool:
+        """Try the write that the disk had no room for. True once it is down; a leader leads no longer then."""
+        if self._clock.monotonic_s() < self._retry_s:
+            return False
+        self.disk_full = None
+        if not self._carry_out():
+            return False
+        self.raft.step_down()
+        return True
+
+    def _apply_some(self, deadline_s: float) -> None:
+        first = self.machine.index + 1
+        ready = self._observer.folded_already(first)
+        entries = self.raft.log.entries(first, self._commit_target if ready is None else first, FOLD_BYTES_MAX)
+        for entry in entries:
+            if ready is None:
+                ready = self._fold(entry)
+            if ready is None:
+                return
+            self.machine, ready = ready, None
+            self.raft.applied(entry.index)
+            self._observer.applied(entry, self.machine)
+            if self._clock.monotonic_s() >= deadline_s:
+                return
+
+    def _fold(self, entry: Entry) -> Machine | None:
+        try:
+            return fold(self.machine, entry, self._app)
+        except ConfluxError as error:
+            self.failure = error
+            self.raft.step_down()
+            return None

@@ -1,0 +1,114 @@
+"""What a node tells of itself: the row of `conflux status`, and what it knows of its cluster."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from conflux.store.machine import HashPoint
+
+if TYPE_CHECKING:
+    from conflux.node.node import Node
+
+HASH_AT_ONCE_BYTES = 256 * 1024  # a state of up to this size is hashed while status is asked
+
+
+class StateHashes:
+    """The hash of the newest state that was hashed: on an idle cluster, of the log's end."""
+
+    def __init__(self) -> None:
+        self._point: HashPoint | None = None
+        self._next: HashPoint | None = None
+
+    def at(self, node: Node) -> HashPoint | None:
+        """The newest hash there is; a small state is hashed now, a large one between turns."""
+        if node.replica is None:
+            return None
+        machine = node.replica.machine
+        if self._point is None or self._point.revision != machine.revision:
+            if self._next is None or self._next.done:
+                self._next = HashPoint(machine.revision, machine.state)
+            if machine.hash_point.done and machine.hash_point.bytes_total <= HASH_AT_ONCE_BYTES:
+                self._point = self._next.finish()
+        return self._point
+
+    @property
+    def has_work(self) -> bool:
+        return self._next is not None and not self._next.done
+
+    def work(self) -> None:
+        """Hash a slice."""
+        if self._next is not None and not self._next.work():
+            self._point = self._next
+
+
+def row_of(node: Node) -> dict[str, Any]:
+    """This node's row."""
+    mine = node.directory.self
+    row: dict[str, Any] = {
+        "id": mine.identity,
+        "label": mine.label,
+        "endpoint": node.channel.address,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "healthy": node.problem() is None,
+        "problem": node.problem(),
+        "app": mine.app,
+        "app_version": mine.app_version,
+        "stalls": node.ticker.stalls,
+        "longest_gap_ms": round(node.ticker.longest_gap_s * 1000, 1),
+        "data_dir": node.data_dir,
+        "log_file": node.log_file,
+        "role": "forming",
+        "term": 0,
+        "commit_index": 0,
+        "applied_revision": 0,
+        "log_hash": None,
+        "state_hash": None,
+        "state_hash_revision": None,
+        "first_index": None,
+        "last_index": None,
+        "snapshot_index": None,
+        "sessions": 0,
+    }
+    if node.replica is not None:
+        row |= _member_row(node)
+    return row
+
+
+def report_of(node: Node) -> dict[str, Any]:
+    """This node's row, and the cluster as it sees it."""
+    replica = node.replica
+    return {
+        "cluster": node.directory.self.cluster,
+        "cluster_id": node.directory.cluster_id,
+        "size": node.directory.self.size,
+        "leader": replica.raft.leader if replica else None,
+        "term": replica.raft.term if replica else 0,
+        "waiting_for": node.waiting_for(),
+        "members": [
+            {"id": founder.identity, "label": founder.label, "endpoint": node.address_of(founder.identity)}
+            for founder in node.founders()
+        ],
+        "node": row_of(node),
+    }
+
+
+def _member_row(node: Node) -> dict[str, Any]:
+    assert node.replica is not None
+    raft, machine = node.replica.raft, node.replica.machine
+    point = node.state_hashes.at(node)
+    return {
+        "role": raft.role.name.value,
+        "term": raft.term,
+        "commit_index": raft.commit_index,
+        "applied_revision": machine.revision,
+        "log_hash": machine.log_hash.hex(),
+        "state_hash": point.digest.hex() if point and point.digest else None,
+        "state_hash_revision": point.revision if point else None,
+        "first_index": raft.log.first_index,
+        "last_index": raft.log.last_index,
+        "snapshot_index": raft.log.snapshot_index,
+        "sessions": len(machine.sessions),
+    }

@@ -1,0 +1,175 @@
+"""How a node's data stands on disk: three sub-databases, and a checksum in every value.
+
+    log     8-byte big-endian index -> term u64, kind u8, crc32 u32, payload
+    meta    "hard_state"            -> "conflux\\0", format version u32, crc32 of the two, then term, commit index,
+                                       snapshot index, snapshot term u64, vote, crc32 of all before it
+    facts   name                    -> crc32 u32, bytes
+
+LMDB hands back a flipped bit without a word, so a value that carries no checksum of ours doesn't exist. A checksum
+also covers the key: a value that was moved is as wrong as one that was changed.
+
+Rule 1: "hard_state" with its first 16 bytes keeps its place in every later format, so that any program can tell a
+newer directory from a damaged one. Rule 2: a change of anything else raises `limits.FORMAT_VERSION`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from zlib import crc32
+
+from conflux import limits
+from conflux.errors import Damaged, NewerFormat
+from conflux.raft.entry import Entry, Kind
+from conflux.raft.invariant import invariant
+
+LOG = b"log"
+META = b"meta"
+FACTS = b"facts"
+HARD_STATE = b"hard_state"
+
+VOTE_BYTES_MAX = 128
+FACT_NAME_BYTES_MAX = 128  # LMDB takes keys of up to 511 bytes
+
+_INDEX = struct.Struct(">Q")
+_ENTRY = struct.Struct(">QBI")  # term, kind, crc32
+_SIGNED = struct.Struct(">QQB")  # index, term, kind: what the entry's checksum covers before the payload
+_FORMAT = struct.Struct(">8sI")  # magic, format version
+_NUMBERS = struct.Struct(f">QQQQ?B{VOTE_BYTES_MAX}s")
+_CHECKSUM = struct.Struct(">I")
+_MAGIC = b"conflux\0"
+_FORMAT_BYTES = _FORMAT.size + _CHECKSUM.size
+_HARD_STATE_BYTES = _FORMAT_BYTES + _NUMBERS.size + _CHECKSUM.size
+
+ENTRY_OVERHEAD_BYTES = _INDEX.size + _ENTRY.size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardState:
+    """What Raft must never forget, beside the log. It goes down with every transaction."""
+
+    term: int = 0
+    vote: str | None = None
+    commit_index: int = 0
+    snapshot_index: int = 0
+    snapshot_term: int = 0
+
+
+# The log.
+
+
+def entry_key(index: int) -> bytes:
+    """Big-endian, so that LMDB's byte order is the log's order."""
+    return _INDEX.pack(index)
+
+
+def entry_index(key: bytes | memoryview) -> int:
+    """The index that a key of the log stands for; raises Damaged if it is none."""
+    if len(key) != _INDEX.size:
+        raise Damaged(f"the log has a key of {len(key)} bytes: {bytes(key)[:16].hex()}")
+    (index,) = _INDEX.unpack(key)
+    return int(index)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """The value of one entry."""
+    checksum = crc32(entry.payload, crc32(_SIGNED.pack(entry.index, entry.term, entry.kind)))
+    return _ENTRY.pack(entry.term, entry.kind, checksum) + entry.payload
+
+
+def checked_term(index: int, value: memoryview) -> int:
+    """The entry's term, once its checksum is found right; raises Damaged. The hot path of opening: no copy."""
+    if len(value) < _ENTRY.size:
+        raise Damaged(f"entry {index} is cut short: {len(value)} bytes")
+    term, kind, checksum = _ENTRY.unpack_from(value)
+    if crc32(value[_ENTRY.size :], crc32(_SIGNED.pack(index, term, kind))) != checksum:
+        raise Damaged(f"entry {index} does not match its checksum")
+    return int(term)
+
+
+def payload_bytes(value: memoryview) -> int:
+    """How long the payload of an entry's value is."""
+    return len(value) - _ENTRY.size
+
+
+def decode_entry(index: int, value: memoryview) -> Entry:
+    """The entry that stands at `index`; raises Damaged naming the index."""
+    term = checked_term(index, value)
+    try:
+        kind = Kind(value[_ENTRY.size - _CHECKSUM.size - 1])
+    except ValueError:
+        raise Damaged(f"entry {index} is of a kind that this version does not know") from None
+    return Entry(index, term, kind, bytes(value[_ENTRY.size :]))
+
+
+def salvage_entry(index: int, value: memoryview) -> Entry:
+    """What can be shown of a damaged entry: nothing of it is to be trusted."""
+    if len(value) < _ENTRY.size:
+        return Entry(index, 0, Kind.NOOP, bytes(value))
+    term, kind, _ = _ENTRY.unpack_from(value)
+    known = Kind(kind) if kind in Kind.__members__.values() else Kind.NOOP
+    return Entry(index, term, known, bytes(value[_ENTRY.size :]))
+
+
+# The hard state.
+
+
+def encode_hard_state(state: HardState) -> bytes:
+    """Fixed width: writing it never moves anything else in the tree."""
+    vote = b"" if state.vote is None else state.vote.encode()
+    invariant(len(vote) <= VOTE_BYTES_MAX, f"a vote has at most {VOTE_BYTES_MAX} bytes")
+    head = _FORMAT.pack(_MAGIC, limits.FORMAT_VERSION)
+    head += _CHECKSUM.pack(crc32(head))
+    numbers = (state.term, state.commit_index, state.snapshot_index, state.snapshot_term)
+    body = head + _NUMBERS.pack(*numbers, state.vote is not None, len(vote), vote)
+    return body + _CHECKSUM.pack(crc32(body))
+
+
+def decode_hard_state(value: bytes) -> HardState:
+    """Raises NewerFormat before it interprets anything but the version, and Damaged."""
+    _check_format(value)
+    (checksum,) = _CHECKSUM.unpack(value[-_CHECKSUM.size :])
+    if len(value) != _HARD_STATE_BYTES or crc32(value[: -_CHECKSUM.size]) != checksum:
+        raise Damaged("hard_state (term, vote, commit index) does not match its checksum")
+    numbers = _NUMBERS.unpack_from(value, _FORMAT_BYTES)
+    term, commit_index, snapshot_index, snapshot_term, voted, vote_bytes, vote = numbers
+    return HardState(
+        term=term,
+        vote=vote[:vote_bytes].decode() if voted else None,
+        commit_index=commit_index,
+        snapshot_index=snapshot_index,
+        snapshot_term=snapshot_term,
+    )
+
+
+def _check_format(value: bytes) -> None:
+    if len(value) < _FORMAT_BYTES or _CHECKSUM.unpack_from(value, _FORMAT.size)[0] != crc32(value[: _FORMAT.size]):
+        raise Damaged("hard_state: the format version does not match its checksum")
+    magic, version = _FORMAT.unpack_from(value)
+    if magic != _MAGIC:
+        raise Damaged("hard_state was not written by Conflux")
+    if version > limits.FORMAT_VERSION:
+        raise NewerFormat(f"the directory has format {version}; this version of Conflux reads {limits.FORMAT_VERSION}")
+
+
+# Facts.
+
+
+def fact_key(name: str) -> bytes:
+    """The key of a fact."""
+    key = name.encode()
+    invariant(0 < len(key) <= FACT_NAME_BYTES_MAX, f"a fact's name has 1 to {FACT_NAME_BYTES_MAX} bytes")
+    return key
+
+
+def encode_fact(key: bytes, content: bytes) -> bytes:
+    """The value of one fact."""
+    return _CHECKSUM.pack(crc32(content, crc32(key))) + content
+
+
+def decode_fact(key: bytes, value: bytes) -> tuple[str, bytes]:
+    """Name and content; raises Damaged naming the fact."""
+    content = value[_CHECKSUM.size :]
+    if len(value) < _CHECKSUM.size or _CHECKSUM.unpack_from(value)[0] != crc32(content, crc32(key)):
+        raise Damaged(f"fact {key.decode(errors='replace')!r} does not match its checksum")
+    return key.decode(), content

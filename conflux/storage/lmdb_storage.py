@@ -1,0 +1,269 @@
+"""The storage of a node on disk. One thread owns it; one transaction per write, synced when the call returns.
+
+Which errors mean what:
+
+- No room found *before* commit - while the reserve is extended, or a page allocated in the map: the transaction is
+  dropped, the meta page was never touched, `DiskFull`. The same bytes may be written again.
+- `MapFullError` *from* commit is the same case: LMDB allocates its last pages there (the list of free ones) before it
+  writes the first byte.
+- Anything else from commit - ENOSPC too - is `StorageFailed`, for good. LMDB returns the same codes for a write that
+  failed (nothing durable) and for a sync that failed (nobody knows): a full disk that cuts a write short even comes
+  out as EIO. And a sync is never tried twice: the kernel may report a lost page once and then forget it. That a full
+  disk is no reason to exit is the reserve's doing: it makes the disk say so earlier.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import lmdb
+
+from conflux import limits
+from conflux.errors import AlreadyOpen, Closed, Damaged, DiskFull, StorageFailed, WrongDirectory
+from conflux.raft.entry import Entry
+from conflux.storage import environment as environments
+from conflux.storage import layout
+from conflux.storage.environment import Environment
+from conflux.storage.interface import Restored
+from conflux.storage.layout import HardState
+from conflux.storage.lock import DirectoryLock
+from conflux.storage.recovery import recover
+from conflux.storage.reserve import Reserve
+from conflux.storage.rules import check_persist, check_range, next_hard_state
+
+
+class LmdbStorage:
+    """`conflux.storage.interface.Storage` in a directory."""
+
+    def __init__(self, directory: Path, lock: DirectoryLock, environment: Environment, map_bytes: int) -> None:
+        """Use `open`."""
+        self._directory = directory
+        self._lock = lock
+        self._environment = environment
+        self._pid = os.getpid()
+        self._failure: StorageFailed | None = None
+        self._closed = False
+        self._page_bytes = environment.env.stat()["psize"]
+        self._restored = recover(environment)
+        self._last_index = self._restored.last_index
+        self._last_term = self._restored.last_term
+        self._hard = _hard_state_of(self._restored)
+        with environments.directory_errors(directory):
+            self._reserve = Reserve(directory / environments.DATA_FILE, map_bytes)
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool, map_bytes: int = limits.MAP_BYTES) -> LmdbStorage:
+        """Open a node's directory, after every page and every checksum in it was found right.
+
+        Args:
+            create: make a new node's directory (mode 0700); otherwise it must exist and hold data.
+
+        Raises:
+            WrongDirectory: `create`, and it holds data; or not `create`, and it holds none.
+            AlreadyOpen: another process, or this one, has it open.
+            NewerFormat: a later version wrote it; nothing was changed.
+            Damaged: naming what is.
+            DirectoryError: the system refuses.
+        """
+        if create:
+            _make_directory(path)
+        else:
+            environments.require_data(path)
+        lock = DirectoryLock.acquire(path)
+        try:
+            if create:
+                _refuse_data(path)
+                environments.create_environment(path)
+            environments.refuse_damage(path)
+            environment = environments.open_environment(path, map_bytes=map_bytes, readonly=False)
+            try:
+                with environments.directory_errors(path):
+                    return cls(path, lock, environment, map_bytes)
+            except BaseException:
+                environment.env.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+
+    def restored(self) -> Restored:
+        """What was on disk when it was opened."""
+        self._check_usable()
+        return self._restored
+
+    def persist(self, *, term: int, vote: str | None, entries: Sequence[Entry], commit_index: int) -> None:
+        """Write term, vote, commit index and `entries` in one transaction; see `Storage.persist`.
+
+        Raises:
+            DiskFull: nothing was written; the same call may be made again.
+            StorageFailed: the node exits.
+        """
+        self._check_usable()
+        hard = next_hard_state(self._hard, term, vote, commit_index)
+        check_persist(self._hard, hard, self._last_index, entries, self._term_at)
+        replaced = self._last_index + 1 - entries[0].index if entries else 0
+        hard_state = layout.encode_hard_state(hard)
+        items = [(layout.entry_key(entry.index), layout.encode_entry(entry)) for entry in entries]
+
+        def write(transaction: lmdb.Transaction[bytes]) -> None:
+            with transaction.cursor(self._environment.log) as cursor:
+                if replaced and cursor.set_key(items[0][0]):
+                    while cursor.delete():
+                        pass
+                _, added = cursor.putmulti(items, append=True)
+            if added != len(items):
+                raise StorageFailed("the log does not end where it should")
+            transaction.put(layout.HARD_STATE, hard_state, db=self._environment.meta)
+
+        self._write(write, sum(len(key) + len(value) for key, value in items), replaced)
+        self._hard = hard
+        if entries:
+            self._last_index, self._last_term = entries[-1].index, entries[-1].term
+
+    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        """Entries first..last; see `Storage.read`.
+
+        Raises:
+            KeyError: `first` isn't in the log.
+            Damaged: an entry is missing, or its checksum is wrong.
+        """
+        self._check_usable()
+        check_range(first, last)
+        if not self._hard.snapshot_index < first <= self._last_index:
+            raise KeyError(first)
+        with (
+            environments.directory_errors(self._directory),
+            self._environment.env.begin(self._environment.log, buffers=True) as transaction,
+        ):
+            return _read_range(transaction, first, min(last, self._last_index), bytes_max)
+
+    def facts(self) -> dict[str, bytes]:
+        """The directory's facts; raises Damaged naming the one that is."""
+        self._check_usable()
+        with environments.directory_errors(self._directory), self._environment.env.begin() as transaction:
+            return environments.read_facts(self._environment, transaction)
+
+    def record_facts(self, facts: Mapping[str, bytes]) -> None:
+        """Write these facts, all or none, beside those that are there; raises like `persist`."""
+        self._check_usable()
+        keyed = [(layout.fact_key(name), content) for name, content in facts.items()]
+        items = [(key, layout.encode_fact(key, content)) for key, content in keyed]
+
+        def write(transaction: lmdb.Transaction[bytes]) -> None:
+            transaction.cursor(self._environment.facts).putmulti(items)
+
+        self._write(write, sum(len(key) + len(value) for key, value in items))
+
+    def size_on_disk(self) -> int:
+        """Bytes that the data takes, reserve included."""
+        return environments.size_on_disk(self._directory)
+
+    def close(self) -> None:
+        """Free the directory's lock. Calling twice is harmless, as in a forked child."""
+        if self._closed or self._pid != os.getpid():
+            return
+        self._closed = True
+        self._reserve.close()
+        self._environment.env.close()
+        self._lock.release()
+
+    def _check_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise AlreadyOpen(
+                f"{self._directory} is open in process {self._pid}, of which this one is a fork",
+                hint="Start processes before the node, or by spawning.",
+            )
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise Closed(f"{self._directory} was closed")
+
+    def _term_at(self, index: int) -> int:
+        if index == self._last_index:
+            return self._last_term
+        if index == self._hard.snapshot_index:
+            return self._hard.snapshot_term
+        return self.read(index, index, 0)[0].term
+
+    def _write(self, write: Callable[[lmdb.Transaction[bytes]], None], write_bytes: int, replaced: int = 0) -> None:
+        """One transaction, in two stages: what fails in the first has changed nothing."""
+        try:
+            self._reserve_room(write_bytes, replaced)
+            transaction = self._environment.env.begin(write=True)
+            try:
+                write(transaction)
+            except BaseException:
+                transaction.abort()
+                raise
+        except DiskFull:
+            raise
+        except (lmdb.Error, StorageFailed) as error:
+            # A page that is spilled early is written before commit too: unreachable, and no sync was asked for.
+            raise self._failed(error, retryable=_is_full(error)) from error
+        try:
+            transaction.commit()
+        except (lmdb.Error, OSError) as error:
+            raise self._failed(error, retryable=isinstance(error, lmdb.MapFullError)) from error
+
+    def _reserve_room(self, write_bytes: int, replaced: int) -> None:
+        environment = self._environment
+        if replaced:  # each page of the tree that a deletion touches is copied
+            with environment.env.begin() as transaction:
+                write_bytes += min(transaction.stat(environment.log)["leaf_pages"], replaced) * self._page_bytes
+        used_bytes = (environment.env.info()["last_pgno"] + 1) * self._page_bytes
+        self._reserve.require(used_bytes, write_bytes)
+
+    def _failed(self, error: Exception, *, retryable: bool) -> StorageFailed:
+        if retryable:
+            return DiskFull(f"{self._directory}: {error}")
+        self._failure = StorageFailed(f"{self._directory}: {error}")
+        return self._failure
+
+
+def _is_full(error: lmdb.Error | StorageFailed) -> bool:
+    if isinstance(error, StorageFailed):
+        return False
+    return isinstance(error, lmdb.MapFullError) or environments.error_number(error) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _read_range(transaction: lmdb.Transaction[memoryview], first: int, last: int, bytes_max: int) -> list[Entry]:
+    entries: list[Entry] = []
+    payload_bytes = 0
+    for index in range(first, last + 1):
+        value = transaction.get(layout.entry_key(index))
+        if value is None:
+            raise Damaged(f"entry {index} is missing")
+        payload_bytes += layout.payload_bytes(value)
+        if entries and payload_bytes > bytes_max:
+            break
+        entries.append(layout.decode_entry(index, value))
+    return entries
+
+
+def _hard_state_of(restored: Restored) -> HardState:
+    return HardState(
+        term=restored.term,
+        vote=restored.vote,
+        commit_index=restored.commit_index,
+        snapshot_index=restored.snapshot_index,
+        snapshot_term=restored.snapshot_term,
+    )
+
+
+def _make_directory(path: Path) -> None:
+    with environments.directory_errors(path):
+        if not path.exists():
+            path.mkdir(mode=0o700, parents=True)
+            environments.sync_directory(path.parent)
+        elif not any(path.iterdir()):
+            path.chmod(0o700)  # keys are to stand here; a directory in use is left as its owner wants it
+
+
+def _refuse_data(path: Path) -> None:
+    if environments.holds_data(path):
+        raise WrongDirectory(
+            f"{path} already holds a node's data", hint="Open it as it is, or name another directory for a new node."
+        )

@@ -1,0 +1,110 @@
+"""The memory twin of `LmdbStorage`: the same promises and refusals, for nodes that live in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from conflux.errors import Closed
+from conflux.raft.entry import Entry
+from conflux.storage import layout
+from conflux.storage.interface import Restored
+from conflux.storage.layout import HardState
+from conflux.storage.rules import check_persist, check_range, next_hard_state
+
+
+class MemoryStorage:
+    """`conflux.storage.interface.Storage` without a disk. What it holds is gone with the last reference to it."""
+
+    def __init__(self) -> None:
+        """A new node's storage: all zeros."""
+        self._hard = HardState()
+        self._log: list[Entry] = []
+        self._facts: dict[str, bytes] = {}
+        self._closed = False
+        self._restored = Restored()
+
+    def reopened(self) -> MemoryStorage:
+        """What a restart would find: a new storage with this one's content. This one is closed."""
+        twin = MemoryStorage()
+        twin._hard = self._hard
+        twin._log = list(self._log)
+        twin._facts = dict(self._facts)
+        twin._restored = twin._found()
+        self.close()
+        return twin
+
+    def restored(self) -> Restored:
+        """What was there when it was made."""
+        self._check_usable()
+        return self._restored
+
+    def persist(self, *, term: int, vote: str | None, entries: Sequence[Entry], commit_index: int) -> None:
+        """Keep term, vote, commit index and `entries`; see `Storage.persist`."""
+        self._check_usable()
+        hard = next_hard_state(self._hard, term, vote, commit_index)
+        check_persist(self._hard, hard, self._last_index, entries, self._term_at)
+        if entries:
+            del self._log[self._position(entries[0].index) :]
+            self._log.extend(entries)
+        self._hard = hard
+
+    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        """Entries first..last; see `Storage.read`. Raises KeyError if `first` isn't in the log."""
+        self._check_usable()
+        check_range(first, last)
+        if not self._hard.snapshot_index < first <= self._last_index:
+            raise KeyError(first)
+        entries: list[Entry] = []
+        payload_bytes = 0
+        for entry in self._log[self._position(first) : self._position(last) + 1]:
+            payload_bytes += len(entry.payload)
+            if entries and payload_bytes > bytes_max:
+                break
+            entries.append(entry)
+        return entries
+
+    def facts(self) -> dict[str, bytes]:
+        """The facts that were recorded."""
+        self._check_usable()
+        return dict(self._facts)
+
+    def record_facts(self, facts: Mapping[str, bytes]) -> None:
+        """Keep these facts beside those that are there."""
+        self._check_usable()
+        for name in facts:
+            layout.fact_key(name)  # refuses what the disk would refuse
+        self._facts.update((name, bytes(content)) for name, content in facts.items())
+
+    def close(self) -> None:
+        """Refuse further use. Calling twice is harmless."""
+        self._closed = True
+
+    @property
+    def _last_index(self) -> int:
+        return self._hard.snapshot_index + len(self._log)
+
+    def _position(self, index: int) -> int:
+        return index - self._hard.snapshot_index - 1
+
+    def _term_at(self, index: int) -> int:
+        return self._hard.snapshot_term if index == self._hard.snapshot_index else self._log[self._position(index)].term
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise Closed("the storage was closed")
+
+    def _found(self) -> Restored:
+        term_starts: list[tuple[int, int]] = []
+        for entry in self._log:
+            if not term_starts or entry.term > term_starts[-1][1]:
+                term_starts.append((entry.index, entry.term))
+        return Restored(
+            term=self._hard.term,
+            vote=self._hard.vote,
+            commit_index=self._hard.commit_index,
+            snapshot_index=self._hard.snapshot_index,
+            snapshot_term=self._hard.snapshot_term,
+            last_index=self._last_index,
+            last_term=self._log[-1].term if self._log else self._hard.snapshot_term,
+            term_starts=tuple(term_starts),
+        )

@@ -1,0 +1,98 @@
+"""A process of its own for damage: `python -m tests.storage.damaging DIRECTORY SEED COUNT`.
+
+It flips one byte of the data file at a time, opens the directory, compares what it finds, writes to it, and prints
+one line each: a crash then names its flip. Half of the flips hit LMDB's own structures.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+from conflux.errors import DirectoryError
+from conflux.storage.environment import DATA_FILE
+from conflux.storage.lmdb_storage import LmdbStorage
+from tests.storage.making import entries, entry, read_all
+
+PAGE_BYTES = 4096
+META_BYTES = 160
+PAGE_HEAD_BYTES = 64
+LAST = 600
+
+
+def make(directory: Path) -> None:
+    """A log that has overflow pages, free pages, an upper page in its tree, and facts."""
+    storage = LmdbStorage.open(directory, create=True)
+    storage.record_facts({"identity": b"0" * 16, "cluster": b"tests"})
+    for first in range(1, LAST, 100):
+        storage.persist(term=1, vote="a", entries=entries(first, first + 99), commit_index=first - 1)
+    storage.persist(term=2, vote=None, entries=entries(551, 590, term=2), commit_index=550)
+    storage.persist(term=3, vote="b", entries=[entry(591, 3, b"long" * 5000), *entries(592, LAST, 3)], commit_index=590)
+    storage.close()
+
+
+def content(storage: LmdbStorage) -> object:
+    """Everything that a node would take from it."""
+    return storage.restored(), read_all(storage, 1, LAST), storage.facts()
+
+
+def used_bytes(directory: Path) -> int:
+    """Where LMDB's pages end."""
+    storage = LmdbStorage.open(directory, create=False)
+    used = (storage._environment.env.info()["last_pgno"] + 1) * PAGE_BYTES
+    storage.close()
+    return used
+
+
+def offsets(chance: random.Random, used: int, count: int) -> list[int]:
+    """Half anywhere, a quarter in the heads of pages, a quarter in the two meta pages."""
+    found = []
+    for number in range(count):
+        page = chance.randrange(used // PAGE_BYTES)
+        if number % 4 == 0:
+            found.append(chance.randrange(2) * PAGE_BYTES + chance.randrange(META_BYTES))
+        elif number % 4 == 1:
+            found.append(page * PAGE_BYTES + chance.randrange(PAGE_HEAD_BYTES))
+        else:
+            found.append(page * PAGE_BYTES + chance.randrange(PAGE_BYTES))
+    return found
+
+
+def outcome(directory: Path, expected: object) -> str:
+    """ "same", "refused", or what must never be."""
+    try:
+        storage = LmdbStorage.open(directory, create=False)
+    except DirectoryError:
+        return "refused"
+    try:
+        if content(storage) != expected:
+            return "DIFFERENT"
+        storage.persist(term=4, vote=None, entries=entries(596, LAST + 200, 4), commit_index=595)
+        written = read_all(storage, 596, LAST + 200) == entries(596, LAST + 200, 4)
+        return "same" if written else "DIFFERENT after writing"
+    finally:
+        storage.close()
+
+
+def main() -> None:
+    """See above."""
+    directory, chance, count = Path(sys.argv[1]), random.Random(int(sys.argv[2])), int(sys.argv[3])
+    make(directory)
+    used = used_bytes(directory)
+    storage = LmdbStorage.open(directory, create=False)
+    expected = content(storage)
+    storage.close()
+    data_file = directory / DATA_FILE
+    original = data_file.read_bytes()[:used]
+    for offset in offsets(chance, used, count):
+        flip = chance.randrange(1, 256)
+        print(offset, flip, end=" ", flush=True)
+        damaged = bytearray(original)
+        damaged[offset] ^= flip
+        data_file.write_bytes(damaged)
+        print(outcome(directory, expected), flush=True)
+
+
+if __name__ == "__main__":
+    main()

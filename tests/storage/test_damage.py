@@ -1,0 +1,191 @@
+"""Damage on disk: found before anything is believed, and named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from conflux import limits
+from conflux.errors import Damaged, NewerFormat
+from conflux.storage import layout
+from conflux.storage.environment import DATA_FILE
+from conflux.storage.layout import HardState
+from conflux.storage.lmdb_storage import LmdbStorage
+from tests.storage.making import Processes, append, entries, entry, read_all, run
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A closed node's directory: entries 1..300 and two facts."""
+    storage = LmdbStorage.open(tmp_path / "node", create=True)
+    for first in range(1, 300, 50):
+        append(storage, entries(first, first + 49), commit_index=first // 2)
+    storage.record_facts({"identity": b"who I am", "app": b"list"})
+    storage.close()
+    return tmp_path / "node"
+
+
+def flip(directory: Path, known: bytes) -> None:
+    """Change one bit in the middle of every copy of `known` in the data file."""
+    content = (directory / DATA_FILE).read_bytes()
+    assert known in content
+    middle = len(known) // 2
+    changed = known[:middle] + bytes([known[middle] ^ 1]) + known[middle + 1 :]
+    (directory / DATA_FILE).write_bytes(content.replace(known, changed))
+
+
+def write_value(directory: Path, database: bytes, key: bytes, value: bytes | None) -> None:
+    """Put what LMDB takes for sound, or delete."""
+    with lmdb.open(str(directory), max_dbs=3, map_size=2**30) as env:
+        handle = env.open_db(database)
+        with env.begin(write=True) as transaction:
+            if value is None:
+                transaction.delete(key, db=handle)
+            else:
+                transaction.put(key, value, db=handle)
+
+
+@pytest.mark.parametrize("index", [1, 150, 300])
+def test_C6_a_flipped_bit_in_an_entry_is_damage_that_names_the_index(directory: Path, index: int) -> None:
+    flip(directory, b"payload of %d in term 1" % index)
+    with pytest.raises(Damaged, match=rf"entry {index} does not match its checksum"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_C6_a_flipped_bit_in_a_fact_is_damage_that_names_the_fact(directory: Path) -> None:
+    flip(directory, b"who I am")
+    with pytest.raises(Damaged, match="'identity'"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_C6_a_flipped_bit_under_a_running_storage_is_found_by_reading(directory: Path) -> None:
+    storage = LmdbStorage.open(directory, create=False)
+    with (directory / DATA_FILE).open("r+b") as file:
+        position = file.read().rindex(b"payload of 77 in term 1")
+        file.seek(position)
+        file.write(b"q")
+    assert read_all(storage, 76, 76) == entries(76, 76)
+    with pytest.raises(Damaged, match="entry 77"):
+        read_all(storage, 76, 78)
+    storage.close()
+
+
+def test_an_entry_that_stands_at_another_index_is_damage(directory: Path) -> None:
+    write_value(directory, layout.LOG, layout.entry_key(8), layout.encode_entry(entry(9)))
+    with pytest.raises(Damaged, match="entry 8 "):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_a_missing_entry_is_damage(directory: Path) -> None:
+    write_value(directory, layout.LOG, layout.entry_key(8), None)
+    with pytest.raises(Damaged, match="entry 8 is missing"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_a_log_that_ends_below_what_was_committed_is_damage(directory: Path) -> None:
+    write_value(
+        directory, layout.META, layout.HARD_STATE, layout.encode_hard_state(HardState(term=1, commit_index=301))
+    )
+    with pytest.raises(Damaged, match="entry 301 was committed"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_an_entry_of_a_term_that_the_node_never_reached_is_damage(directory: Path) -> None:
+    write_value(directory, layout.META, layout.HARD_STATE, layout.encode_hard_state(HardState(term=0)))
+    with pytest.raises(Damaged, match="entry 300 is of term 1"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_a_log_after_a_snapshot_is_restored_with_it(tmp_path: Path) -> None:
+    LmdbStorage.open(tmp_path / "node", create=True).close()
+    state = HardState(term=4, commit_index=100, snapshot_index=100, snapshot_term=3)
+    write_value(tmp_path / "node", layout.META, layout.HARD_STATE, layout.encode_hard_state(state))
+    storage = LmdbStorage.open(tmp_path / "node", create=False)
+    assert (storage.restored().last_index, storage.restored().last_term) == (100, 3)
+    append(storage, entries(101, 102, 4))
+    assert read_all(storage, 101, 102) == entries(101, 102, 4)
+    with pytest.raises(KeyError):
+        storage.read(100, 100, 1)
+    storage.close()
+
+
+def test_a_missing_hard_state_is_damage(directory: Path) -> None:
+    write_value(directory, layout.META, layout.HARD_STATE, None)
+    with pytest.raises(Damaged, match="hard_state"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_every_flipped_byte_of_the_hard_state_is_damage_and_never_another_format() -> None:
+    value = layout.encode_hard_state(HardState(term=3, vote="a", commit_index=2))
+    for position in range(len(value)):
+        with pytest.raises(Damaged):
+            layout.decode_hard_state(value[:position] + bytes([value[position] ^ 0x40]) + value[position + 1 :])
+
+
+def test_C16_a_newer_format_is_refused_and_nothing_is_written(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FORMAT_VERSION", limits.FORMAT_VERSION + 1)
+    newer = layout.encode_hard_state(HardState(term=1))[:16] + b"of which we know nothing"
+    write_value(directory, layout.META, layout.HARD_STATE, newer)
+    monkeypatch.undo()
+    before = (directory / DATA_FILE).read_bytes()
+    with pytest.raises(NewerFormat, match="format 2"):
+        LmdbStorage.open(directory, create=False)
+    assert (directory / DATA_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", ["nothing", "one byte", "one page", "one and a half", "a quarter", "half", "most"])
+def test_C7_a_truncated_file_is_damage_and_no_crash(directory: Path, processes: Processes, kept: str) -> None:
+    storage = LmdbStorage.open(directory, create=False)
+    used = (storage._environment.env.info()["last_pgno"] + 1) * PAGE_BYTES
+    storage.close()
+    lengths = {"nothing": 0, "one byte": 1, "one page": PAGE_BYTES, "one and a half": PAGE_BYTES * 3 // 2}
+    lengths |= {"a quarter": used // 4, "half": used // 2, "most": used * 3 // 4}
+    os.truncate(directory / DATA_FILE, lengths[kept])
+    output, errors = run(processes, "holding", directory).communicate()
+    assert output.startswith("Damaged"), errors
+    assert (directory / DATA_FILE).stat().st_size == lengths[kept]
+
+
+def test_C6_one_flipped_byte_anywhere_gives_the_same_content_or_a_refusal_never_a_crash(
+    tmp_path: Path, processes: Processes
+) -> None:
+    process = run(processes, "damaging", tmp_path / "node", 20, 150)
+    output, errors = process.communicate()
+    assert process.returncode == 0, f"signal {process.returncode} at {output.splitlines()[-1:]}\n{errors}"
+    outcomes = [line.split(maxsplit=2)[2] for line in output.splitlines()]
+    assert len(outcomes) == 150
+    assert set(outcomes) == {"same", "refused"}, output
+
+
+@pytest.mark.parametrize(
+    ("newer", "change"), [(True, -2), (True, -1), (True, +2), (False, +2), (False, -2), (True, -4)]
+)
+def test_C6_the_state_before_the_last_transaction_does_not_come_back_unseen(
+    directory: Path, newer: bool, change: int
+) -> None:
+    """A damaged transaction number makes LMDB take the other meta page, which is sound, and older."""
+    storage = LmdbStorage.open(directory, create=False)
+    number = storage._environment.env.info()["last_txnid"] - (not newer)
+    storage.close()
+    with (directory / DATA_FILE).open("r+b") as file:
+        file.seek((number % 2) * PAGE_BYTES + 144)
+        assert file.read(8) == number.to_bytes(8, sys.byteorder)
+        file.seek(-8, os.SEEK_CUR)
+        file.write((number + change).to_bytes(8, sys.byteorder))
+    with pytest.raises(Damaged):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_C15_a_copied_directory_carries_its_identity_with_it(directory: Path, tmp_path: Path) -> None:
+    """Whose directory it is, the node decides: storage only keeps the facts together with the log."""
+    shutil.copytree(directory, tmp_path / "copy")
+    storage = LmdbStorage.open(tmp_path / "copy", create=False)
+    assert storage.facts()["identity"] == b"who I am"
+    storage.close()
