@@ -20,6 +20,7 @@ class Committed:
     time_us: int  # the leader's wall clock, since 1970: a label, not an order
     action: Any
     method: str = ""
+    gap: bool = False  # only to subscribers that were too slow: events up to this revision are missing
 
     @property
     def time(self) -> datetime:

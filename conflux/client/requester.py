@@ -33,7 +33,17 @@ from conflux.errors import (
     UnknownMethod,
 )
 from conflux.wire import values
-from conflux.wire.clients import Answers, Code, OpenSession, Outcome, Perform, Refused, Rejection, SessionOpened
+from conflux.wire.clients import (
+    Answers,
+    Appended,
+    Code,
+    OpenSession,
+    Outcome,
+    Perform,
+    Refused,
+    Rejection,
+    SessionOpened,
+)
 
 RESEND_SECONDS = 0.4  # without an answer for so long, what is unanswered goes out again
 BACKOFF_SECONDS_MIN = 0.02
@@ -51,13 +61,22 @@ _REFUSALS: dict[Code, type[NotApplied]] = {
 class Call:
     """One call on its way."""
 
-    __slots__ = ("arguments", "deadline_s", "done", "method")
+    __slots__ = ("arguments", "deadline_s", "done", "method", "when_appended")
 
-    def __init__(self, method: str, arguments: bytes, deadline_s: float | None, done: Callable[[Result], None]) -> None:
+    def __init__(
+        self,
+        method: str,
+        arguments: bytes,
+        deadline_s: float | None,
+        done: Callable[[Result], None],
+        *,
+        when_appended: bool = False,
+    ) -> None:
         self.method = method
         self.arguments = arguments
         self.deadline_s = deadline_s
         self.done: Callable[[Result], None] | None = done  # None: its caller has been told
+        self.when_appended = when_appended  # its caller is content once the leader has it on its disk
 
     def tell(self, result: Result) -> None:
         """Tell the caller, once."""
@@ -168,6 +187,8 @@ class Requester:
         match message:
             case Answers():
                 self._answered(message, now_s)
+            case Appended():
+                self._appended(message)
             case SessionOpened() if message.request == self._opening:
                 self._opening = None
                 self._session = message.session
@@ -227,7 +248,8 @@ class Requester:
             request = next(self._numbers)
             assert self._session is not None
             packed = [(call.method, call.arguments) for call in part]
-            messages.append(Perform(request, self._session, self._first_unanswered, first, packed))
+            appended = any(call.when_appended for call in part)
+            messages.append(Perform(request, self._session, self._first_unanswered, first, packed, appended))
             self._frames[request] = _Frame(first, first + stop)
             first += stop
         return messages
@@ -260,6 +282,16 @@ class Requester:
             if len(self._frames) > 1 or not self._calls:
                 self._frames = {number: f for number, f in self._frames.items() if f.end > self._first_unanswered}
         self._heard(now_s)
+
+    def _appended(self, appended: Appended) -> None:
+        """The leader has these calls on its disk: enough for callers that asked for no more."""
+        if appended.session != self._session:
+            return
+        answers = Answers(appended.session, appended.first_sequence, [], 0, appended.index, appended.term, 0)
+        for sequence, outcome in enumerate(appended.outcomes, appended.first_sequence):
+            place = sequence - self._first_unanswered
+            if 0 <= place < len(self._calls) and self._calls[place].when_appended:
+                self._calls[place].tell(_result(outcome, None, answers, self._calls[place].method))
 
     def _on_refusal(self, refused: Refused, now_s: float) -> None:
         if refused.request != self._opening and refused.request not in self._frames:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from conflux import limits
+from conflux.discovery.interface import Discovery
 from conflux.raft.messages import Envelope
 from conflux.transport.interface import Channel
 from conflux.wire.frames import NO_CLUSTER, NOBODY
@@ -19,16 +20,17 @@ GREETING_SECONDS = 2.0
 class Links:
     """One node's links to the others. An identity is who a node is, an address only where it was last heard."""
 
-    def __init__(self, channel: Channel, own: Founder, peers: tuple[str, ...], known: dict[str, str]) -> None:
+    def __init__(self, channel: Channel, own: Founder, discovery: Discovery, known: dict[str, str]) -> None:
         self.counts: Counter[str] = Counter()
         self.cluster_id = NO_CLUSTER
         self.addresses: dict[str, str] = dict(known)
         self.heard: set[str] = set()  # identities that greeted since this node is up
         self._channel = channel
         self._own = own
+        self._discovery = discovery
         self._dialled: set[str] = set()
         self._next_greeting_s = 0.0
-        for address in (*peers, *known.values()):
+        for address in known.values():
             self.dial(address)
 
     def dial(self, address: str) -> None:
@@ -83,6 +85,8 @@ class Links:
         missing = [member for member in members if member != self._own.identity and member not in self.heard]
         pause = GREETING_SECONDS_FORMING if forming else GREETING_SECONDS_MISSING if missing else GREETING_SECONDS
         self._next_greeting_s = now_s + pause
+        for address in self._discovery.addresses():
+            self.dial(address)
         for address in sorted(self._dialled):
             self.greet(hello, address)
 

@@ -1,4 +1,4 @@
-"""`LocalCaller`: the program that embeds a node, as one of its clients. Its calls need no socket, only the node's loop."""
+"""`LocalCaller`: the program that embeds a node, as one of its clients. Its calls need no socket, only the loop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from conflux.errors import ConfluxError, MalformedValue, NotApplied
 from conflux.node.clock import Clock
 from conflux.node.node import Node
 from conflux.node.origin import HERE
-from conflux.store.state_codec import decode_state
 from conflux.wire.clients import Consistency, LeaderIs, Read, ReadMore, Refused, StatePart
+from conflux.wire.states import decode_state
 
 StateDone = Callable[[Any], None]  # takes the state, or the error
 

@@ -15,6 +15,7 @@ import msgspec
 
 from conflux import limits
 from conflux.app import App
+from conflux.discovery.interface import Discovery
 from conflux.errors import MalformedFrame
 from conflux.node import directory as directories
 from conflux.node.clock import Clock
@@ -80,6 +81,7 @@ class Node:
         clock: Clock,
         random: Random,
         *,
+        discovery: Discovery,
         data_dir: str | None = None,
         log_file: str | None = None,
     ) -> None:
@@ -96,9 +98,10 @@ class Node:
         self.on_applied: Callable[[Entry, Machine], None] = lambda entry, machine: None
         self.on_role_changed: Callable[[RoleChanged], None] = lambda change: None
         self.on_truncated: Callable[[int], None] = lambda first: None
-        self.links = Links(channel, directory.self.founder, options.peers, directory.addresses)
+        self.links = Links(channel, directory.self.founder, discovery, directory.addresses)
         self._options = options
         self._app = app
+        self._discovery = discovery
         self._clock = clock
         self._random = random
         self._initial = Machine.initial(app)
@@ -125,10 +128,13 @@ class Node:
         """The committed state, with its revision and sessions."""
         return self.replica.machine if self.replica else self._initial
 
-    @property
-    def provisional(self) -> Machine:
-        """The newest state this node knows: on a leader with all that it has judged."""
-        return self._leadership.provisional if self._leadership else self.machine
+    def provisional_state(self) -> Any:
+        """The state after all entries of this node's log, committed or not. On a leader it is at hand."""
+        if self._leadership is not None:
+            return self._leadership.provisional.state
+        if self.replica is None:
+            return self._initial.state
+        return self.replica.fold_ahead().state
 
     def problem(self) -> str | None:
         """Why this node doesn't serve, in one line; None where all is well."""
@@ -203,6 +209,7 @@ class Node:
 
     def close(self) -> None:
         """Give everything back."""
+        self._discovery.close()
         self.channel.close()
         self.directory.storage.close()
 

@@ -21,7 +21,6 @@ class NodeOptions:
     cluster: str  # its name
     label: str  # the node's, unique among the members
     size: int  # of the cluster when it is formed
-    peers: tuple[str, ...] = ()  # addresses to dial
     election_timeout_ms: tuple[int, int] = (300, 500)
     heartbeat_interval_ms: int = 50
     settle_s: float = 2.0  # how long the candidates of a formation must stay the same; 0 where all were named

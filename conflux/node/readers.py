@@ -12,9 +12,9 @@ from conflux.node.clock import Clock
 from conflux.node.origin import Origin
 from conflux.node.replica import Replica
 from conflux.store.machine import Machine
-from conflux.store.state_codec import encode_slices
 from conflux.wire.clients import Code, Consistency, Read, ReadMore, Refused, StatePart
 from conflux.wire.peers import AskReadIndex, ReadIndex
+from conflux.wire.states import encode_slices
 
 PART_BYTES = 512 * limits.KIB
 SLICE_SECONDS = 0.002
@@ -158,7 +158,7 @@ class Readers:
         """Answer with the state that is folded now."""
         if self._replica.failure is not None:
             self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.failure)))
-            return None
+            return
         machine = self._replica.machine
         encoding = self._encodings.get(machine.revision)
         if encoding is None:
@@ -168,7 +168,7 @@ class Readers:
             self._send_part(encoding, origin, request, 0)
         else:
             encoding.waiting.append((origin, request, 0))
-        return None
+        return
 
     def _encode(self, now_s: float) -> None:
         for revision, encoding in list(self._encodings.items()):

@@ -133,6 +133,14 @@ class Replica:
             if self._clock.monotonic_s() >= deadline_s:
                 return
 
+    def fold_ahead(self) -> Machine:
+        """The machine after the whole log, as if all of it were committed. Leaves everything as it is."""
+        machine, log = self.machine, self.raft.log
+        while machine.index < log.last_index:
+            for entry in log.entries(machine.index + 1, log.last_index, FOLD_BYTES_MAX):
+                machine = fold(machine, entry, self._app)
+        return machine
+
     def write_commit_index(self) -> None:
         """Write the commit index down alone: the node is idle, and a restart shall know how far it was."""
         raft = self.raft

@@ -20,9 +20,9 @@ from conflux.raft.entry import Entry
 from conflux.store import records
 from conflux.store.records import Calls, Header, SessionClosed, SessionOpened, StateHash
 from conflux.store.session import Segment, Session, session_id
-from conflux.store.state_codec import DIGEST_BYTES, encode_slices
 from conflux.wire import values
 from conflux.wire.clients import Outcome
+from conflux.wire.states import DIGEST_BYTES, encode_slices
 
 NEVER_US = 2**62
 

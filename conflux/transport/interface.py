@@ -1,8 +1,8 @@
 """What a node asks of a channel: the `Channel` protocol.
 
-A channel carries frames, opaque bytes of at most `limits.FRAME_BYTES_MAX`, between the nodes of one cluster and between a
-node and its clients. It promises little: a frame arrives whole, once or not at all, and frames from one sender arrive in
-the order they were sent. Nothing here ever waits but `poll`.
+A channel carries frames, opaque bytes of at most `limits.FRAME_BYTES_MAX`, between the nodes of one cluster and between
+a node and its clients. It promises little: a frame arrives whole, once or not at all, and frames from one sender arrive
+in the order they were sent. Nothing here ever waits but `poll`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Channel(Protocol):
         ...
 
     def poll(self, timeout_s: float) -> None:
-        """Wait until a frame may be there, `wake` was called or the time is over."""
+        """Wait until a frame may be there, `wake` was called or the time is over.
+
+        To be called every turn, with 0 if there is other work: newcomers are admitted in here.
+        """
         ...
 
     def receive_from_peers(self, frames_max: int) -> list[bytes]:
@@ -51,7 +54,7 @@ class Channel(Protocol):
         ...
 
     def counters(self) -> dict[str, int]:
-        """Counts since the channel was opened: frames sent, dropped, received, refused handshakes …"""
+        """Counts since the channel was opened: the fields of `conflux.transport.counters.Counters`."""
         ...
 
     def close(self) -> None:
@@ -68,7 +71,9 @@ class ClientChannel(Protocol):
 
     def send(self, address: str, frame: bytes) -> bool: ...
 
-    def poll(self, timeout_s: float) -> None: ...
+    def poll(self, timeout_s: float) -> None:
+        """As a node's; it also ends when a link that refused a frame takes frames again, e.g. is up after `dial`."""
+        ...
 
     def receive(self, frames_max: int) -> list[tuple[str, bytes]]:
         """(address of the node, frame), oldest first."""

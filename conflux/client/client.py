@@ -1,0 +1,240 @@
+"""`Client`: the verbs from outside the cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from typing import Any, Literal
+
+from conflux import limits
+from conflux.app import inside_user_code
+from conflux.client.committed import Committed
+from conflux.client.engine import Asked, Engine, unreachable
+from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir, find
+from conflux.client.requester import Call, Result
+from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, NotApplied
+from conflux.transport.keys import ClusterKey
+from conflux.wire import values
+from conflux.wire.clients import Consistency, Read, TransferLeadership
+
+STATUS_SECONDS_MAX = 1.0
+ReadConsistency = Literal["local", "linearizable"]
+_CONSISTENCIES = {"local": Consistency.LOCAL, "linearizable": Consistency.LINEARIZABLE}
+
+
+class Client:
+    """A client of one cluster. Any thread may use it.
+
+    Args:
+        cluster: its name; a cluster of this machine is found in `data_dir`.
+        endpoints: addresses, HOST:PORT, where it doesn't run here.
+        key: the cluster's key, or the file that holds it; default: the one in the cluster's directory.
+
+    Raises:
+        Unreachable: no endpoint is known.
+        OptionsError: the key can't be used.
+    """
+
+    def __init__(
+        self,
+        cluster: str = DEFAULT_CLUSTER,
+        *,
+        endpoints: tuple[str, ...] | list[str] = (),
+        key: ClusterKey | str | os.PathLike[str] | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        from conflux.transport.zeromq_client import ZeroMQClientChannel
+
+        key_file = None if key is None or isinstance(key, ClusterKey) else Path(key)
+        found = find(
+            cluster=cluster,
+            data_dir=Path(data_dir) if data_dir else default_data_dir(),
+            endpoints=tuple(endpoints),
+            key_file=key_file,
+        )
+        self._endpoints = found.endpoints
+        self._engine = Engine(ZeroMQClientChannel(key if isinstance(key, ClusterKey) else found.key), found.endpoints)
+        self._closed = False
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def submit(self, method: str, *args: Any, timeout: float | None = None) -> Future[Committed]:
+        """Perform a method; the future resolves when its entry is committed, or to one of the errors of `perform`."""
+        return self._submit(method, args, timeout, wait="committed")
+
+    def perform(
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = None,
+        wait: Literal["committed", "appended"] = "committed",
+    ) -> Any:
+        """Perform a method and wait.
+
+        Args:
+            timeout: seconds; None waits for ever.
+            wait: "appended" is content once the leader has it on its disk; it may still be lost.
+
+        Returns:
+            The action, or None where the method dispatched nothing.
+
+        Raises:
+            MethodRejected, UnknownMethod, NotApplied, OutcomeUnknown, SessionExpired, Unreachable: see `conflux.errors`.
+        """
+        return self._submit(method, args, timeout, wait=wait).result().action
+
+    def get_state(self, consistency: ReadConsistency = "linearizable", *, timeout: float | None = None) -> Any:
+        """The state: confirmed by a majority, or just what the node that answers has ("local")."""
+        return self.get_revision_and_state(consistency, timeout=timeout)[1]
+
+    def get_revision_and_state(
+        self, consistency: ReadConsistency = "linearizable", *, timeout: float | None = None
+    ) -> tuple[int, Any]:
+        """(revision, state)."""
+        self._check_open()
+        wanted = _CONSISTENCIES[consistency]
+        asked = self._engine.ask(lambda number: Read(number, wanted))
+        found: tuple[int, Any] = self._wait_for(asked, timeout)
+        return found
+
+    def transfer_leadership(self, target: str = "", *, timeout: float | None = None) -> None:
+        """Ask the leader to hand over to the member of this identity (default: whoever is most level)."""
+        self._check_open()
+        self._wait_for(self._engine.ask(lambda number: TransferLeadership(number, target)), timeout)
+
+    def watch(self, from_revision: int | None = None) -> Iterator[Committed]:
+        """Committed actions, each once and in order, from a revision on (default: from now on), over leader changes."""
+        for item in self.watch_from(from_revision):
+            if isinstance(item, Committed):
+                yield item
+
+    def watch_from(self, from_revision: int | None, *, timeout: float | None = None) -> Iterator[Committed | int]:
+        """As `watch`, but first the revision that it begins with, once a node has answered.
+
+        Raises:
+            Unreachable: no node answered within `timeout`.
+        """
+        self._check_open()
+        feed = self._engine.watch(from_revision or 0)
+        if from_revision:
+            feed.committed.put(from_revision)
+        try:
+            first: float | None = timeout
+            while True:
+                try:
+                    item = feed.committed.get(timeout=first)
+                except queue.Empty:
+                    raise self._nothing_came() from None
+                if isinstance(item, ConfluxError):
+                    return
+                first = None
+                yield item
+        finally:
+            self._engine.unwatch(feed)
+
+    def status(self, *, timeout: float = STATUS_SECONDS_MAX) -> list[dict[str, Any]]:
+        """What each node that answers in time tells of itself and its cluster."""
+        self._check_open()
+        asked: set[str] = set()
+        reports: dict[str, dict[str, Any]] = {}
+        deadline_s = time.monotonic() + timeout
+        waiting = list(self._endpoints)
+        queues = []
+        while waiting or queues:
+            if waiting:
+                asked.update(waiting)
+                queues.append(self._engine.ask_status(waiting))
+                waiting = []
+            for report in self._collect(queues, asked, reports, deadline_s):
+                waiting += [address for address in _endpoints_of(report) if address not in asked]
+            if not waiting:
+                break
+        return list(reports.values())
+
+    def close(self) -> None:
+        """End the client; whoever waits gets `Closed`, or `OutcomeUnknown` where a call was on its way."""
+        if not self._closed:
+            self._closed = True
+            self._engine.close(Closed("the client is closed"))
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, *, wait: str) -> Future[Committed]:
+        self._check_open()
+        future: Future[Committed] = Future()
+        call = make_call(method, args, timeout, self._resolver(future), wait=wait)
+        self._engine.submit(call)
+        return future
+
+    def _resolver(self, future: Future[Committed]) -> Any:
+        def done(result: Result) -> None:
+            if not isinstance(result, ConfluxError):
+                future.set_result(result)
+            elif isinstance(result, NotApplied) and not self._engine.link.ever_heard:
+                future.set_exception(unreachable(self._engine.link))
+            else:
+                future.set_exception(result)
+
+        return done
+
+    def _wait_for(self, asked: Asked, timeout: float | None) -> Any:
+        try:
+            return asked.future.result(timeout)
+        except (TimeoutError, CancelledError):
+            asked.future.cancel()
+            raise (asked.refusal or self._nothing_came()) from None
+
+    def _nothing_came(self) -> ConfluxError:
+        if not self._engine.link.ever_heard:
+            return unreachable(self._engine.link)
+        return NoLeader("no leader answered in time")
+
+    def _collect(
+        self,
+        queues: list[queue.SimpleQueue[bytes]],
+        asked: set[str],
+        reports: dict[str, dict[str, Any]],
+        deadline_s: float,
+    ) -> list[dict[str, Any]]:
+        """Wait for the reports of all that were asked, until the time is over; gives the new ones."""
+        new = []
+        while len(reports) < len(asked):
+            wait_s = deadline_s - time.monotonic()
+            try:
+                report = json.loads(queues[-1].get(timeout=max(0.001, wait_s)))
+            except queue.Empty:
+                break
+            reports[report["node"]["id"]] = report
+            new.append(report)
+        return new
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("the client is closed")
+        if inside_user_code():
+            raise ConfluxError("a method or reducer must not use a client: it would wait for itself")
+
+
+def make_call(method: str, args: tuple[Any, ...], timeout: float | None, done: Any, *, wait: str = "committed") -> Call:
+    """A call, checked before it goes anywhere.
+
+    Raises:
+        MalformedValue: an argument isn't a JSON value, or is too large.
+    """
+    if not method or len(method.encode()) > limits.METHOD_NAME_BYTES_MAX:
+        raise MalformedValue(f"a method's name has 1 to {limits.METHOD_NAME_BYTES_MAX} bytes")
+    deadline_s = None if timeout is None else time.monotonic() + timeout
+    return Call(method, values.encode([*args]), deadline_s, done, when_appended=wait == "appended")
+
+
+def _endpoints_of(report: dict[str, Any]) -> list[str]:
+    return [member["endpoint"] for member in report["members"] if member["endpoint"]]

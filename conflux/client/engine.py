@@ -1,0 +1,281 @@
+"""`Engine`: the thread behind a client. It owns the channel; callers hand it work and wait on futures or queues."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import count
+from typing import Any
+
+from conflux.client.committed import Committed, from_event
+from conflux.client.link import Link
+from conflux.client.requester import Call, Requester
+from conflux.errors import ConfluxError, MalformedValue, NoLeader, NotApplied, NotReady, Unreachable
+from conflux.transport.interface import ClientChannel
+from conflux.wire.clients import (
+    AskStatus,
+    CloseSession,
+    Code,
+    Done,
+    Events,
+    LeaderIs,
+    Read,
+    ReadMore,
+    Refused,
+    StatePart,
+    Status,
+    TransferLeadership,
+    Unwatch,
+    Watch,
+)
+from conflux.wire.states import decode_state
+
+FRAMES_MAX = 1024
+WAIT_SECONDS_MAX = 0.5
+ASK_AGAIN_SECONDS = 0.3  # a read that isn't answered is asked again, of another node
+WATCH_RENEW_SECONDS = 2.0
+WATCH_SILENT_SECONDS = 3.0  # a node that told nothing for so long is left for another
+
+
+class Asked:
+    """A question that may be asked again: a read, or a transfer."""
+
+    def __init__(self, message: Any) -> None:
+        self.message = message
+        self.future: Future[Any] = Future()
+        self.parts = bytearray()
+        self.revision = 0
+        self.index = 0
+        self.address = ""
+        self.asked_s = 0.0
+        self.refusal: ConfluxError | None = None  # why the last attempt failed
+
+    @property
+    def is_read(self) -> bool:
+        return isinstance(self.message, Read)
+
+
+class WatchFeed:
+    """One watch: committed actions as they arrive, without a gap or a repeat."""
+
+    def __init__(self, number: int, from_revision: int) -> None:
+        self.number = number
+        self.next_revision = from_revision  # 0: wherever the node is when it answers first
+        self.committed: queue.SimpleQueue[Committed | ConfluxError | int] = queue.SimpleQueue()
+        self.address = ""
+        self.renew_s = 0.0
+        self.heard_s = 0.0
+
+    def take(self, events: Events) -> None:
+        """Take what a node tells, leaving out what was seen."""
+        if not self.next_revision:
+            self.next_revision = events.events[0].revision if events.events else events.revision + 1
+            self.committed.put(self.next_revision)
+        for event in events.events:
+            if event.revision == self.next_revision:
+                self.committed.put(from_event(event))
+                self.next_revision += 1
+
+
+class Engine:
+    """Everything but the methods called by other threads (`run_soon`, `close`) belongs to its thread."""
+
+    def __init__(self, channel: ClientChannel, endpoints: tuple[str, ...]) -> None:
+        self.link = Link(channel, endpoints)
+        self._channel = channel
+        self._requester = Requester(self.link.move_on)
+        self._jobs: deque[Callable[[float], None]] = deque()
+        self._numbers = count(1 << 40)  # apart from the requester's own
+        self._asked: dict[int, Asked] = {}
+        self._statuses: dict[int, queue.SimpleQueue[bytes]] = {}
+        self._watches: dict[int, WatchFeed] = {}
+        self._woken = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="conflux-client", daemon=True)
+        self._thread.start()
+
+    # -- from any thread -----------------------------------------------------------------------------------------
+
+    def run_soon(self, job: Callable[[float], None]) -> None:
+        """Run a job in the engine's thread; it gets the time."""
+        self._jobs.append(job)
+        if not self._woken:
+            self._woken = True
+            self._channel.wake()
+
+    def submit(self, call: Call) -> None:
+        """Perform a call."""
+        self.run_soon(lambda now_s: self._requester.submit(call))
+
+    def ask(self, make: Callable[[int], Read | TransferLeadership]) -> Asked:
+        """Ask until it is answered, or its future is cancelled."""
+        number = next(self._numbers)
+        asked = Asked(make(number))
+        self.run_soon(lambda now_s: self._asked.__setitem__(number, asked))
+        return asked
+
+    def ask_status(self, addresses: list[str]) -> queue.SimpleQueue[bytes]:
+        """Ask every node how it is: reports arrive in the queue, from those that answer."""
+        answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        number = next(self._numbers)
+
+        def job(now_s: float) -> None:
+            self._statuses[number] = answers
+            self.link.learn(addresses)
+            for address in addresses:
+                self.link.send_to(address, AskStatus(number))
+
+        self.run_soon(job)
+        return answers
+
+    def watch(self, from_revision: int) -> WatchFeed:
+        """Begin a watch."""
+        feed = WatchFeed(next(self._numbers), from_revision)
+        self.run_soon(lambda now_s: self._watches.__setitem__(feed.number, feed))
+        return feed
+
+    def unwatch(self, feed: WatchFeed) -> None:
+        """End a watch."""
+
+        def job(now_s: float) -> None:
+            if self._watches.pop(feed.number, None):
+                self.link.send_to(feed.address, Unwatch(feed.number))
+
+        self.run_soon(job)
+
+    def close(self, error: ConfluxError) -> None:
+        """End: whoever still waits is told."""
+
+        def job(now_s: float) -> None:
+            if self._requester.session is not None and self._requester.idle:
+                self.link.send(CloseSession(self._requester.session))
+            self._requester.close(error)
+            for asked in self._asked.values():
+                _fail(asked.future, error)
+            for feed in self._watches.values():
+                feed.committed.put(error)
+            self._closing.set()
+
+        self.run_soon(job)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # -- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            now_s = time.monotonic()
+            self._woken = False
+            while self._jobs:
+                self._jobs.popleft()(now_s)
+            for address, message in self.link.receive(FRAMES_MAX):
+                self._receive(address, message, now_s)
+            for request in self._requester.pump(now_s):
+                if not self.link.send(request):
+                    self._requester.unsent(request, now_s)
+            for asked in [*self._asked.values()]:
+                self._ask_when_due(asked, now_s)
+            for feed in self._watches.values():
+                self._renew_when_due(feed, now_s)
+            if not self._jobs and not self._closing.is_set():
+                self._channel.poll(self._wait_s(now_s))
+        self._channel.close()
+
+    def _wait_s(self, now_s: float) -> float:
+        waits = [WAIT_SECONDS_MAX, self._requester.wait_s(now_s)]
+        waits += [max(0.01, asked.asked_s + ASK_AGAIN_SECONDS - now_s) for asked in self._asked.values()]
+        waits += [max(0.05, feed.renew_s - now_s) for feed in self._watches.values()]
+        return min(wait for wait in waits if wait is not None)
+
+    def _receive(self, address: str, message: Any, now_s: float) -> None:
+        match message:
+            case LeaderIs(address=leader):
+                if leader and self.link.aim(leader):
+                    self._requester.restart(now_s)
+                elif not leader:
+                    self._requester.restart(now_s + 0.05)
+            case StatePart() if message.request in self._asked:
+                self._state_part(self._asked[message.request], address, message)
+            case Refused() if message.request in self._asked:
+                self._refused(self._asked[message.request], message, now_s)
+            case Done() if message.request in self._asked:
+                _resolve(self._asked.pop(message.request).future, None)
+            case Events() if message.watch in self._watches:
+                feed = self._watches[message.watch]
+                if address == feed.address:
+                    feed.heard_s = now_s
+                    feed.take(message)
+            case Status() if message.request in self._statuses:
+                self._statuses[message.request].put(message.report)
+            case _:
+                self._requester.receive(message, now_s)
+
+    def _ask_when_due(self, asked: Asked, now_s: float) -> None:
+        if asked.future.cancelled():
+            self._asked.pop(asked.message.request, None)
+        elif now_s - asked.asked_s >= ASK_AGAIN_SECONDS:
+            if asked.asked_s:
+                self.link.move_on()
+            asked.asked_s = now_s
+            asked.parts.clear()
+            if self.link.send(asked.message):
+                asked.address = self.link.target
+
+    def _refused(self, asked: Asked, refused: Refused, now_s: float) -> None:
+        if not asked.is_read:
+            self._asked.pop(refused.request)
+            _fail(asked.future, NotApplied(refused.message))
+            return
+        asked.refusal = NotReady(refused.message) if refused.code is Code.NOT_READY else NoLeader(refused.message)
+        asked.parts.clear()
+        asked.asked_s = now_s - ASK_AGAIN_SECONDS + 0.05
+
+    def _state_part(self, asked: Asked, address: str, part: StatePart) -> None:
+        if part.offset != len(asked.parts) or (part.offset and part.revision != asked.revision):
+            return  # of an attempt that was given up
+        asked.parts += part.part
+        asked.revision, asked.index = part.revision, part.index
+        asked.asked_s = time.monotonic()
+        if len(asked.parts) < part.bytes_total:
+            self.link.send_to(address, ReadMore(part.request, part.revision, len(asked.parts)))
+            return
+        self._asked.pop(part.request)
+        try:
+            _resolve(asked.future, (part.revision, decode_state(bytes(asked.parts))))
+        except MalformedValue as error:
+            _fail(asked.future, error)
+
+    def _renew_when_due(self, feed: WatchFeed, now_s: float) -> None:
+        if feed.address and now_s - feed.heard_s > WATCH_SILENT_SECONDS:
+            if feed.address == self.link.target:
+                self.link.move_on()
+            feed.renew_s = 0.0
+        if now_s < feed.renew_s:
+            return
+        if not feed.address or not feed.renew_s:
+            feed.address = self.link.target
+            feed.heard_s = now_s
+        feed.renew_s = now_s + WATCH_RENEW_SECONDS
+        if not self.link.send_to(feed.address, Watch(feed.number, feed.next_revision)):
+            self.link.move_on()
+            feed.address = ""
+            feed.renew_s = now_s + 0.05
+
+
+def unreachable(link: Link) -> Unreachable:
+    """The error where no node ever answered."""
+    return Unreachable(f"no node answers at {', '.join(link.addresses)}")
+
+
+def _resolve(future: Future[Any], result: Any) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_result(result)
+
+
+def _fail(future: Future[Any], error: ConfluxError) -> None:
+    if not future.done() and future.set_running_or_notify_cancel():
+        future.set_exception(error)

@@ -1,0 +1,30 @@
+"""What a node asks of discovery: the `Discovery` protocol."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Discovery(Protocol):
+    """Knows where other nodes may be. What it says is a hint for dialling: never membership, never trusted."""
+
+    def addresses(self) -> list[str]:
+        """Addresses worth dialling now, most likely first. Asked from time to time; must not wait."""
+        ...
+
+    def close(self) -> None:
+        """Stop looking. Calling twice is harmless."""
+        ...
+
+
+class StaticPeers:
+    """Addresses that someone wrote down."""
+
+    def __init__(self, addresses: tuple[str, ...] = ()) -> None:
+        self._addresses = [*addresses]
+
+    def addresses(self) -> list[str]:
+        return self._addresses
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,113 @@
+"""The clusters of this machine, as their directories show them: `DIR/CLUSTER/cluster.json` and `DIR/CLUSTER/LABEL/`.
+
+The manifest is written by whoever starts a cluster here, before any node runs. It says which nodes there should be, so
+that a missing or wiped directory is noticed; it is no member list, which only the nodes agree on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conflux.errors import ConfluxError, Damaged
+
+MANIFEST = "cluster.json"
+RUNTIME = "node.json"
+KEY = "cluster.key"
+NODE_LOG = "node.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalNode:
+    """A node that this machine was told to run."""
+
+    label: str
+    identity: str
+    address: str = ""  # where it listened last
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What was started here."""
+
+    cluster: str
+    size: int
+    app: str  # MODULE:ATTR
+    app_dir: str
+    nodes: tuple[LocalNode, ...] = field(default=())
+
+    def save(self, directory: Path) -> None:
+        """Write it into the cluster's directory: whole or not at all."""
+        write_json(directory / MANIFEST, asdict(self))
+
+    @classmethod
+    def load(cls, directory: Path) -> Manifest | None:
+        """The manifest in a cluster's directory; None where there is none.
+
+        Raises:
+            Damaged: it is there and makes no sense.
+        """
+        data = read_json(directory / MANIFEST)
+        if data is None:
+            return None
+        try:
+            nodes = tuple(LocalNode(**node) for node in data.pop("nodes"))
+            return cls(**data, nodes=nodes)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise Damaged(f"{directory / MANIFEST} makes no sense: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What a running node tells in its directory; true only while the directory's lock is held."""
+
+    pid: int
+    endpoint: str
+    label: str
+    identity: str
+
+    def save(self, directory: Path) -> None:
+        """Write it into the node's directory."""
+        write_json(directory / RUNTIME, asdict(self))
+
+    @classmethod
+    def load(cls, directory: Path) -> Runtime | None:
+        """What the node's directory tells; None where it tells nothing of use."""
+        try:
+            data = read_json(directory / RUNTIME)
+            return None if data is None else cls(**data)
+        except (TypeError, ConfluxError):
+            return None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a file by this JSON: whole or not at all, on disk when the call returns."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    parent = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in a file; None where there is no file.
+
+    Raises:
+        Damaged: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise Damaged(f"{path} can't be read: {error}") from error

@@ -1,0 +1,96 @@
+"""User callbacks run here, on one thread with a bounded queue, never in the node's loop."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from conflux import limits
+from conflux.client.committed import Committed, from_event
+from conflux.raft.entry import Entry
+from conflux.store.history import events_of
+
+_log = logging.getLogger("conflux.node")
+
+
+class Dispatcher:
+    """Callbacks by event; each is called with one argument, in the order in which things happened."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[str, list[Callable[[Any], None]]] = {}
+        self._queue: queue.Queue[tuple[str, Any] | None] = queue.Queue(limits.DISPATCH_QUEUE_EVENTS_MAX)
+        self._missed_revision = 0
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def on(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `callback` at each such event, from now on; the returned function ends that."""
+        with self._lock:
+            self._callbacks.setdefault(event, []).append(callback)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="conflux-callbacks", daemon=True)
+                self._thread.start()
+
+        def off() -> None:
+            with self._lock:
+                listeners = self._callbacks.get(event, [])
+                # By identity: a callback may define equality as it likes.
+                self._callbacks[event] = [other for other in listeners if other is not callback]
+
+        return off
+
+    def committed(self, entry: Entry, revision: int) -> None:
+        """Tell subscribers of an entry's actions. If they are too slow, they get one event with `gap` instead."""
+        if not self._callbacks.get("committed"):
+            return
+        if self._missed_revision:
+            self._try_to_tell_gap(revision)
+            return
+        for event in events_of(entry):
+            try:
+                self._queue.put_nowait(("committed", from_event(event)))
+            except queue.Full:
+                self._missed_revision = revision
+                return
+
+    def tell(self, event: str, value: Any) -> None:
+        """Tell of an event; dropped where callbacks are far behind."""
+        if self._callbacks.get(event):
+            try:
+                self._queue.put_nowait((event, value))
+            except queue.Full:
+                pass
+
+    def close(self) -> None:
+        """Call nobody any more."""
+        with self._lock:
+            self._callbacks.clear()
+        while self._thread is not None:
+            try:
+                self._queue.put_nowait(None)
+                return
+            except queue.Full:
+                try:
+                    self._queue.get_nowait()
+                except queue.Empty:
+                    pass
+
+    def _try_to_tell_gap(self, revision: int) -> None:
+        self._missed_revision = revision
+        if self._queue.qsize() < limits.DISPATCH_QUEUE_EVENTS_MAX // 2:
+            self._queue.put_nowait(("committed", Committed(revision, 0, 0, 0, None, gap=True)))
+            self._missed_revision = 0
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            event, value = item
+            with self._lock:
+                listeners = [*self._callbacks.get(event, [])]
+            for callback in listeners:
+                try:
+                    callback(value)
+                except Exception:  # a user's callback must not end the callbacks of others
+                    _log.exception("a callback for %r raised", event)

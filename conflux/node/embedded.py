@@ -1,0 +1,318 @@
+"""`Conflux`: a node inside the user's own program."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Literal
+
+from conflux.app import App, inside_user_code
+from conflux.client.client import make_call
+from conflux.client.committed import Committed
+from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
+from conflux.client.requester import Result
+from conflux.discovery.interface import Discovery, StaticPeers
+from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, OptionsError
+from conflux.node.clock import SystemClock
+from conflux.node.dispatcher import Dispatcher
+from conflux.node.local import LocalCaller
+from conflux.node.loop import Loop
+from conflux.node.node import Node
+from conflux.node.opening import memory_directory, open_directory, open_node
+from conflux.node.options import NodeOptions
+from conflux.node.status import report_of
+from conflux.raft.effects import RoleChanged
+from conflux.transport.interface import Channel
+from conflux.transport.keys import ClusterKey
+from conflux.transport.memory import MemoryChannel, MemoryHub
+
+EVENTS = ("appended", "committed", "leader_elected", "rolled_back", "membership_changed")
+_open_ids: set[tuple[str, str, str]] = set()  # (place, cluster, id) of the nodes open in this process
+_open_lock = threading.Lock()
+
+
+class _HubDiscovery:
+    """The nodes of one process find each other in their hub."""
+
+    def __init__(self, hub: MemoryHub) -> None:
+        self._hub = hub
+
+    def addresses(self) -> list[str]:
+        return self._hub.addresses()
+
+    def close(self) -> None:
+        pass
+
+
+class Conflux:
+    """A node of a cluster. Its loop has a thread of its own; every method may be called from any thread.
+
+    The constructor never waits: a cluster forms once all its nodes are there, and `perform` waits for its leader.
+
+    Args:
+        app: methods and reducer; or give `methods` and `reduce`.
+        id: this node's, unique in the cluster.
+        cluster_size: how many nodes form the cluster; the same on each.
+        channel: "memory" between nodes of this process, "zeromq" between processes; or a dict with `name` and the
+            channel's options (memory: `hub`; zeromq: `bind`, `advertise`, `insecure`); or a `Channel` of your own.
+        peers: addresses of other nodes.
+        data_dir: where the node's directory lies; None keeps nothing on the memory channel, else the platform's place.
+        key: the cluster's key, or the file that holds it.
+
+    Raises:
+        OptionsError: with everything that is wrong.
+        AlreadyOpen: this id is still open in this process.
+        DirectoryError: its directory can't be used.
+    """
+
+    def __init__(
+        self,
+        app: App[Any, Any] | None = None,
+        *,
+        id: str | None = None,
+        cluster_size: int = 0,
+        methods: Mapping[str, Callable[..., Any]] | None = None,
+        reduce: Callable[[Any, Any], Any] | None = None,
+        channel: str | Mapping[str, Any] | Channel = "zeromq",
+        cluster: str = DEFAULT_CLUSTER,
+        peers: tuple[str, ...] | list[str] = (),
+        data_dir: str | os.PathLike[str] | None = None,
+        key: ClusterKey | str | os.PathLike[str] | None = None,
+        election_timeout_ms: tuple[int, int] = (300, 500),
+        heartbeat_interval_ms: int = 50,
+    ) -> None:
+        app = app or App(methods, reduce)
+        spec = _channel_spec(channel)
+        options = _check(
+            app,
+            id,
+            cluster_size,
+            spec,
+            cluster=cluster,
+            election_timeout_ms=election_timeout_ms,
+            heartbeat_interval_ms=heartbeat_interval_ms,
+        )
+        in_memory = spec.get("name") == "memory" and data_dir is None
+        place = None if in_memory else Path(data_dir or default_data_dir()) / cluster / options.label
+        self._key = (str(place or spec.get("hub", "")), cluster, options.label)
+        _claim(self._key)
+        try:
+            self._node = _open(app, options, spec, peers, place, key)
+        except BaseException:
+            _release(self._key)
+            raise
+        self._dispatcher = Dispatcher()
+        self._caller = LocalCaller(self._node, SystemClock())
+        self._loop = Loop(self._node, self._caller)
+        self._closed = False
+        self._listen()
+        self._loop.start()
+
+    def __enter__(self) -> Conflux:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- verbs ---------------------------------------------------------------------------------------------------
+
+    def perform(
+        self,
+        method: str,
+        *args: Any,
+        timeout: float | None = None,
+        wait: Literal["committed", "appended"] = "committed",
+    ) -> Any:
+        """Perform a method on the leader, wherever it is, and wait.
+
+        Args:
+            timeout: seconds; None waits for ever.
+            wait: "appended" is content once the leader has it on its disk; it may still be lost.
+
+        Returns:
+            The action once it is committed, or None where the method dispatched nothing.
+
+        Raises:
+            MethodRejected, UnknownMethod, NotApplied, OutcomeUnknown, SessionExpired: see `conflux.errors`.
+        """
+        return self._submit(method, args, timeout, wait).result().action
+
+    def submit(self, method: str, *args: Any, timeout: float | None = None) -> Future[Committed]:
+        """Perform a method; the future resolves when its entry is committed, or to one of the errors of `perform`."""
+        return self._submit(method, args, timeout, "committed")
+
+    def get_state(
+        self, consistency: Literal["local", "linearizable"] = "local", *, timeout: float | None = None
+    ) -> Any:
+        """The committed state: as this node has it, or as a majority confirms it. It is shared: don't change it."""
+        self._check_usable()
+        if consistency == "local":
+            if self._node.replica is not None and self._node.replica.failure is not None:
+                raise self._node.replica.failure
+            return self._node.machine.state
+        future: Future[Any] = Future()
+        self._caller.read(lambda result: _settle(future, result))
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            raise NotApplied("no leader confirmed the read in time") from None
+
+    def get_provisional_state(self) -> Any:
+        """The committed state with all that this node's log holds beyond it. Maybe no node ever enters it."""
+        self._check_usable()
+        return self._node.provisional_state()
+
+    def subscribe(self, callback: Callable[[Committed], None]) -> Callable[[], None]:
+        """Call `callback` with each action that is committed from now on, on a thread for callbacks.
+
+        Returns:
+            A function that ends the subscription.
+        """
+        return self.on("committed", callback)
+
+    def on(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call `callback` at an event: "committed", "leader_elected" (the leader's id), "rolled_back" (first index).
+
+        Returns:
+            A function that ends that.
+        """
+        self._check_usable()
+        if event not in EVENTS:
+            raise OptionsError(f"there is no event {event!r}: there are {', '.join(EVENTS)}")
+        return self._dispatcher.on(event, callback)
+
+    def is_leader(self) -> bool:
+        """True on the leader. Two nodes may say so for a moment, in different terms."""
+        return not self._closed and self._node.is_leading
+
+    def status(self) -> dict[str, Any]:
+        """This node and its cluster as it sees it: the fields of `conflux status --json` and more."""
+        self._check_usable()
+        report: dict[str, Any] = json.loads(json.dumps(report_of(self._node)))
+        return report
+
+    def close(self) -> None:
+        """Leave: the loop ends and everything is given back. Calling twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.stop()
+        self._loop.join()
+        self._dispatcher.close()
+        _release(self._key)
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, wait: str) -> Future[Committed]:
+        self._check_usable()
+        future: Future[Committed] = Future()
+        self._caller.submit(make_call(method, args, timeout, lambda result: _settle(future, result), wait=wait))
+        if self._loop.ended.is_set():
+            self._caller.close(Closed("the node is closed"))
+        return future
+
+    def _check_usable(self) -> None:
+        if inside_user_code():
+            raise ConfluxError("a method or reducer must not use its node: it gets the state as its argument")
+        if self._loop.error is not None:
+            raise ConfluxError(f"the node stopped: {self._loop.error}") from self._loop.error
+        if self._closed:
+            raise Closed("the node is closed")
+
+    def _listen(self) -> None:
+        node, dispatcher = self._node, self._dispatcher
+
+        def role_changed(change: RoleChanged) -> None:
+            if change.leader is not None:
+                dispatcher.tell("leader_elected", change.leader)
+
+        node.on_applied = lambda entry, machine: dispatcher.committed(entry, machine.revision)
+        node.on_role_changed = role_changed
+        node.on_truncated = lambda first: dispatcher.tell("rolled_back", first)
+
+
+def _settle(future: Future[Any], result: Result | Any) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if isinstance(result, ConfluxError):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def _channel_spec(channel: str | Mapping[str, Any] | Channel) -> dict[str, Any]:
+    if isinstance(channel, str):
+        return {"name": channel}
+    if isinstance(channel, Mapping):
+        return dict(channel)
+    return {"name": "own", "channel": channel}
+
+
+def _check(app: App[Any, Any], label: str | None, size: int, spec: dict[str, Any], **options: Any) -> NodeOptions:
+    problems = app.problems()
+    if label is None:
+        problems.append('"id" is required')
+    if not size:
+        problems.append('"cluster_size" is required')
+    known = {"memory": {"hub"}, "zeromq": {"bind", "advertise", "insecure"}, "own": {"channel"}}
+    if spec.get("name") not in known:
+        problems.append(f'channel {spec.get("name")!r} is unknown: "memory" and "zeromq" are there')
+    elif unknown := set(spec) - known[spec["name"]] - {"name"}:
+        problems.append(f"channel {spec['name']} has no option {', '.join(sorted(unknown))}")
+    try:
+        settle_s = 0.0 if spec.get("name") != "zeromq" else 2.0
+        checked = NodeOptions(label=label or "x", size=size or 1, settle_s=settle_s, **options)
+    except OptionsError as error:
+        problems.append(str(error).removeprefix("Invalid options: "))
+    if problems:
+        raise OptionsError(f"Invalid options: {'; '.join(problems)}")
+    return checked
+
+
+def _open(
+    app: App[Any, Any],
+    options: NodeOptions,
+    spec: dict[str, Any],
+    peers: tuple[str, ...] | list[str],
+    place: Path | None,
+    key: ClusterKey | str | os.PathLike[str] | None,
+) -> Node:
+    discovery: Discovery = StaticPeers(tuple(peers))
+    loaded = key if isinstance(key, ClusterKey) or key is None else ClusterKey.load(key)
+    channel: Channel
+    if spec["name"] == "memory":
+        hub = MemoryHub.named(f"{spec.get('hub', '')}/{options.cluster}")
+        channel, discovery = MemoryChannel(hub), _HubDiscovery(hub)
+    elif spec["name"] == "zeromq":
+        from conflux.transport.zeromq import ZeroMQChannel
+
+        channel = ZeroMQChannel(
+            spec.get("bind", "127.0.0.1:0"),
+            advertise=spec.get("advertise"),
+            key=loaded,
+            insecure=bool(spec.get("insecure", False)),
+        )
+    else:
+        channel = spec["channel"]
+    try:
+        directory = memory_directory(options, app) if place is None else open_directory(place, options, app)
+        return open_node(options, app, directory, channel, discovery, data_dir=place)
+    except BaseException:
+        channel.close()
+        raise
+
+
+def _claim(key: tuple[str, str, str]) -> None:
+    with _open_lock:
+        if key in _open_ids:
+            raise AlreadyOpen(f"the node {key[2]!r} is still open in this process", hint="Close it first.")
+        _open_ids.add(key)
+
+
+def _release(key: tuple[str, str, str]) -> None:
+    with _open_lock:
+        _open_ids.discard(key)

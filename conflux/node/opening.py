@@ -1,0 +1,105 @@
+"""From options to a node: its storage, its directory, its channel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from conflux.app import App
+from conflux.discovery.interface import Discovery
+from conflux.errors import WrongDirectory
+from conflux.node import directory as directories
+from conflux.node.clock import SystemClock
+from conflux.node.directory import Directory
+from conflux.node.node import Node
+from conflux.node.options import NodeOptions
+from conflux.storage.interface import Storage
+from conflux.storage.memory import MemoryStorage
+from conflux.transport.interface import Channel
+
+
+def open_directory(path: Path, options: NodeOptions, app: App[Any, Any], *, identity: str | None = None) -> Directory:
+    """Open a node's directory, or make it where there is none.
+
+    Args:
+        identity: what the directory is, or shall become; default: whatever it is, or a new one.
+
+    Raises:
+        DirectoryError: it is in use, damaged, of a newer format, or was made for something else.
+    """
+    from conflux.storage.lmdb_storage import LmdbStorage
+
+    if has_data(path):
+        storage = LmdbStorage.open(path, create=False)
+        try:
+            return _checked(storage, options, app, identity)
+        except BaseException:
+            storage.close()
+            raise
+    storage = LmdbStorage.open(path, create=True)
+    return new_directory(storage, options, app, identity=identity)
+
+
+def has_data(path: Path) -> bool:
+    """True where a node's directory holds a log."""
+    return (path / "data.mdb").exists()
+
+
+def memory_directory(options: NodeOptions, app: App[Any, Any]) -> Directory:
+    """A directory in memory: a new identity at each opening, since it remembers no vote."""
+    return new_directory(MemoryStorage(), options, app)
+
+
+def new_directory(
+    storage: Storage, options: NodeOptions, app: App[Any, Any], *, identity: str | None = None
+) -> Directory:
+    """Make an empty storage this node's: identity and key pair of its own."""
+    from conflux.transport.keys import KeyPair
+
+    pair = KeyPair.generate()
+    return directories.create(
+        storage,
+        options,
+        app,
+        identity=identity or directories.new_identity(),
+        public_key=pair.public.decode(),
+        secret_key=pair.secret.decode(),
+    )
+
+
+def open_node(
+    options: NodeOptions,
+    app: App[Any, Any],
+    directory: Directory,
+    channel: Channel,
+    discovery: Discovery,
+    *,
+    data_dir: Path | None = None,
+    log_file: Path | None = None,
+) -> Node:
+    """A node on the machine's clocks."""
+    return Node(
+        options,
+        app,
+        directory,
+        channel,
+        SystemClock(),
+        Random(),
+        discovery=discovery,
+        data_dir=str(data_dir) if data_dir else None,
+        log_file=str(log_file) if log_file else None,
+    )
+
+
+def _checked(storage: Storage, options: NodeOptions, app: App[Any, Any], identity: str | None) -> Directory:
+    if not storage.facts() and storage.restored().last_index == 0:
+        return new_directory(storage, options, app, identity=identity)  # a start was cut short before it said who it is
+    directory = directories.read(storage)
+    directories.check(directory.self, options, app)
+    if identity is not None and directory.self.identity != identity:
+        raise WrongDirectory(
+            f"the directory holds another node than the {options.label} of this cluster",
+            hint="Directories were mixed up: put each back in its place.",
+        )
+    return directory

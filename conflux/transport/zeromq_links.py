@@ -1,0 +1,92 @@
+"""Links to dialled addresses: one DEALER each. Nodes and clients differ in the port and the key that they come with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import zmq
+
+from conflux import limits
+from conflux.errors import OptionsError
+from conflux.raft.invariant import invariant
+from conflux.transport.address import Address
+from conflux.transport.counters import Complaints, Counters
+from conflux.transport.keys import KeyPair
+from conflux.transport.sockets import Context, Socket, connect_with, new_dealer
+from conflux.transport.zeromq_monitor import HandshakeMonitor
+from conflux.transport.zeromq_poll import Waiting
+
+
+class Links:
+    """The dialled addresses of one channel and their sockets."""
+
+    def __init__(
+        self,
+        context: Context,
+        waiting: Waiting,
+        counters: Counters,
+        *,
+        endpoint: Callable[[Address], str],
+        keys: tuple[KeyPair, bytes] | None,
+    ) -> None:
+        """`endpoint`: which of an address's two. `keys`: the own pair and the public key of all nodes' sockets."""
+        self.dealers: dict[str, Socket] = {}
+        self._context = context
+        self._waiting = waiting
+        self._counters = counters
+        self._complaints = Complaints()
+        self._endpoint = endpoint
+        self._keys = keys
+
+    def dial(self, address: str) -> None:
+        """Connect, and reconnect for ever. Addresses come from the network too: a bad one is counted, never raised."""
+        if address in self.dealers:
+            return
+        target = _dialable(address)
+        if target is None or len(self.dealers) >= limits.PEERS_MAX:
+            self._counters.dials_refused += 1
+            self._complaints.complain("dial", "%r is not dialled: no such address, or one too many.", address[:100])
+            return
+        dealer = new_dealer(self._context, ipv6=target.is_ipv6)
+        if self._keys is not None:
+            connect_with(dealer, *self._keys)
+        monitor = HandshakeMonitor(self._context, dealer, partial(self._refused, address))
+        dealer.connect(self._endpoint(target))
+        self._waiting.watch(dealer, monitor)
+        self.dealers[address] = dealer
+
+    def hang_up(self, address: str) -> None:
+        dealer = self.dealers.pop(address, None)
+        if dealer is not None:
+            self._waiting.forget(dealer)
+            dealer.close()
+
+    def send(self, address: str, frame: bytes) -> bool:
+        """False: not dialled, the link is down, or it is full."""
+        invariant(len(frame) <= limits.FRAME_BYTES_MAX, "a frame is no longer than limits.FRAME_BYTES_MAX")
+        dealer = self.dealers.get(address)
+        if dealer is None:
+            return False
+        try:
+            dealer.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        for address in list(self.dealers):
+            self.hang_up(address)
+
+    def _refused(self, address: str, count: int) -> None:
+        self._counters.links_refused += count
+        message = "%s does not take the handshake: it has another cluster key, or isn't a Conflux node."
+        self._complaints.complain(f"link {address}", message, address)
+
+
+def _dialable(text: str) -> Address | None:
+    try:
+        address = Address.parse(text)
+    except OptionsError:
+        return None
+    return address if address.is_dialable else None
