@@ -24,6 +24,7 @@ from conflux.wire.clients import Consistency, Read, TransferLeadership
 
 STATUS_SECONDS_MAX = 1.0
 ReadConsistency = Literal["local", "linearizable"]
+Wait = Literal["committed", "appended"]
 _CONSISTENCIES = {"local": Consistency.LOCAL, "linearizable": Consistency.LINEARIZABLE}
 
 
@@ -76,7 +77,7 @@ class Client:
         method: str,
         *args: Any,
         timeout: float | None = None,
-        wait: Literal["committed", "appended"] = "committed",
+        wait: Wait = "committed",
     ) -> Any:
         """Perform a method and wait.
 
@@ -88,7 +89,7 @@ class Client:
             The action, or None where the method dispatched nothing.
 
         Raises:
-            MethodRejected, UnknownMethod, NotApplied, OutcomeUnknown, SessionExpired, Unreachable: see `conflux.errors`.
+            MethodRejected, UnknownMethod, NotApplied, OutcomeUnknown, SessionExpired, Unreachable.
         """
         return self._submit(method, args, timeout, wait=wait).result().action
 
@@ -148,7 +149,7 @@ class Client:
         reports: dict[str, dict[str, Any]] = {}
         deadline_s = time.monotonic() + timeout
         waiting = list(self._endpoints)
-        queues = []
+        queues: list[queue.SimpleQueue[bytes]] = []
         while waiting or queues:
             if waiting:
                 asked.update(waiting)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from conflux.app import App, inside_user_code
-from conflux.client.client import make_call
+from conflux.client.client import ReadConsistency, Wait, make_call
 from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
 from conflux.client.requester import Result
@@ -125,7 +124,7 @@ class Conflux:
         method: str,
         *args: Any,
         timeout: float | None = None,
-        wait: Literal["committed", "appended"] = "committed",
+        wait: Wait = "committed",
     ) -> Any:
         """Perform a method on the leader, wherever it is, and wait.
 
@@ -145,9 +144,7 @@ class Conflux:
         """Perform a method; the future resolves when its entry is committed, or to one of the errors of `perform`."""
         return self._submit(method, args, timeout, "committed")
 
-    def get_state(
-        self, consistency: Literal["local", "linearizable"] = "local", *, timeout: float | None = None
-    ) -> Any:
+    def get_state(self, consistency: ReadConsistency = "local", *, timeout: float | None = None) -> Any:
         """The committed state: as this node has it, or as a majority confirms it. It is shared: don't change it."""
         self._check_usable()
         if consistency == "local":
@@ -155,7 +152,7 @@ class Conflux:
                 raise self._node.replica.failure
             return self._node.machine.state
         future: Future[Any] = Future()
-        self._caller.read(lambda result: _settle(future, result))
+        self._caller.run_soon(lambda: self._caller.read(lambda result: _settle(future, result)))
         try:
             return future.result(timeout)
         except TimeoutError:
@@ -163,8 +160,7 @@ class Conflux:
 
     def get_provisional_state(self) -> Any:
         """The committed state with all that this node's log holds beyond it. Maybe no node ever enters it."""
-        self._check_usable()
-        return self._node.provisional_state()
+        return self._in_loop(self._node.provisional_state)
 
     def subscribe(self, callback: Callable[[Committed], None]) -> Callable[[], None]:
         """Call `callback` with each action that is committed from now on, on a thread for callbacks.
@@ -191,8 +187,7 @@ class Conflux:
 
     def status(self) -> dict[str, Any]:
         """This node and its cluster as it sees it: the fields of `conflux status --json` and more."""
-        self._check_usable()
-        report: dict[str, Any] = json.loads(json.dumps(report_of(self._node)))
+        report: dict[str, Any] = self._in_loop(lambda: report_of(self._node))
         return report
 
     def close(self) -> None:
@@ -214,6 +209,13 @@ class Conflux:
         if self._loop.ended.is_set():
             self._caller.close(Closed("the node is closed"))
         return future
+
+    def _in_loop(self, question: Callable[[], Any]) -> Any:
+        """Ask the node something in its own thread, which alone may look at its log."""
+        self._check_usable()
+        future: Future[Any] = Future()
+        self._caller.run_soon(lambda: _settle(future, question()))
+        return future.result()
 
     def _check_usable(self) -> None:
         if inside_user_code():

@@ -20,13 +20,13 @@ StateDone = Callable[[Any], None]  # takes the state, or the error
 
 
 class LocalCaller:
-    """Used by the loop's thread, but for `submit` and `read`, which any thread may call."""
+    """Used by the loop's thread, but for `submit` and `run_soon`, which any thread may call."""
 
     def __init__(self, node: Node, clock: Clock) -> None:
         self._node = node
         self._clock = clock
         self._inbox: deque[Call] = deque()
-        self._reads_inbox: deque[StateDone] = deque()
+        self._jobs: deque[Callable[[], None]] = deque()
         self._requester = Requester()
         self._reads: dict[int, tuple[StateDone, bytearray]] = {}
         self._numbers = count(1)
@@ -38,9 +38,9 @@ class LocalCaller:
         self._inbox.append(call)
         self._wake()
 
-    def read(self, done: StateDone) -> None:
-        """Ask for a linearizable state, from any thread."""
-        self._reads_inbox.append(done)
+    def run_soon(self, job: Callable[[], None]) -> None:
+        """Run a job in the loop's thread, from any thread."""
+        self._jobs.append(job)
         self._wake()
 
     def turn(self) -> None:
@@ -51,8 +51,8 @@ class LocalCaller:
             requester.submit(self._inbox.popleft())
         for message in requester.pump(now_s):
             self._node.handle(HERE, message)
-        while self._reads_inbox:
-            self._ask(self._reads_inbox.popleft())
+        while self._jobs:
+            self._jobs.popleft()()
 
     def wait_s(self) -> float:
         """How long until there is something to do by itself."""
@@ -67,17 +67,17 @@ class LocalCaller:
         self._requester.close(error)
         for done, _ in self._reads.values():
             done(error)
-        for done in self._reads_inbox:
-            done(error)
         self._reads.clear()
-        self._reads_inbox.clear()
+        while self._jobs:
+            self._jobs.popleft()()  # those that wait for one get an answer, if an old one
 
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True
             self._node.channel.wake()
 
-    def _ask(self, done: StateDone) -> None:
+    def read(self, done: StateDone) -> None:
+        """Ask for a linearizable state; `done` takes it, or the error."""
         request = next(self._numbers) << 32  # apart from the requester's numbers
         self._reads[request] = (done, bytearray())
         self._node.handle(HERE, Read(request, Consistency.LINEARIZABLE))

@@ -305,6 +305,7 @@ class Node:
             self._idle_since_s = now_s
         elif now_s - self._idle_since_s >= IDLE_COMMIT_SECONDS:
             replica.write_commit_index()
+            self.state_hashes.begin(replica.machine)
         self._more_to_tell = more
 
     def _has_work(self, replica: Replica) -> bool:

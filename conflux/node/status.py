@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from conflux.store.machine import HashPoint
+from conflux.store.machine import HashPoint, Machine
 
 if TYPE_CHECKING:
     from conflux.node.node import Node
@@ -15,23 +15,29 @@ HASH_AT_ONCE_BYTES = 256 * 1024  # a state of up to this size is hashed while st
 
 
 class StateHashes:
-    """The hash of the newest state that was hashed: on an idle cluster, of the log's end."""
+    """The hash of the newest state that was hashed: on an idle cluster, of the log's end.
+
+    Other than at hash points this is for people to look at: nothing is judged by it.
+    """
 
     def __init__(self) -> None:
         self._point: HashPoint | None = None
         self._next: HashPoint | None = None
 
-    def at(self, node: Node) -> HashPoint | None:
-        """The newest hash there is; a small state is hashed now, a large one between turns."""
-        if node.replica is None:
-            return None
-        machine = node.replica.machine
-        if self._point is None or self._point.revision != machine.revision:
-            if self._next is None or self._next.done:
-                self._next = HashPoint(machine.revision, machine.state)
-            if machine.hash_point.done and machine.hash_point.bytes_total <= HASH_AT_ONCE_BYTES:
+    def of(self, machine: Machine) -> HashPoint:
+        """The newest hash there is; a small state is hashed now, a large one when the node is idle."""
+        point = machine.hash_point
+        if point.bytes_total + machine.bytes_since_hash_point <= HASH_AT_ONCE_BYTES:
+            self.begin(machine)
+            if self._next is not None:
                 self._point = self._next.finish()
-        return self._point
+        known = self._point
+        return known if known is not None and (known.revision > point.revision or not point.done) else point
+
+    def begin(self, machine: Machine) -> None:
+        """Begin to hash this state, unless it is, or another one is under way."""
+        if (self._next is None or self._next.done) and (self._point is None or self._point.revision < machine.revision):
+            self._next = HashPoint(machine.revision, machine.state)
 
     @property
     def has_work(self) -> bool:
@@ -98,15 +104,15 @@ def report_of(node: Node) -> dict[str, Any]:
 def _member_row(node: Node) -> dict[str, Any]:
     assert node.replica is not None
     raft, machine = node.replica.raft, node.replica.machine
-    point = node.state_hashes.at(node)
+    point = node.state_hashes.of(machine)
     return {
         "role": raft.role.name.value,
         "term": raft.term,
         "commit_index": raft.commit_index,
         "applied_revision": machine.revision,
         "log_hash": machine.log_hash.hex(),
-        "state_hash": point.digest.hex() if point and point.digest else None,
-        "state_hash_revision": point.revision if point else None,
+        "state_hash": point.digest.hex() if point.digest else None,
+        "state_hash_revision": point.revision if point.digest else None,
         "first_index": raft.log.first_index,
         "last_index": raft.log.last_index,
         "snapshot_index": raft.log.snapshot_index,

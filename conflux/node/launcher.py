@@ -1,0 +1,356 @@
+"""Starts the nodes of a cluster on this machine, a process each, and stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from conflux.app import load_app
+from conflux.discovery.local import NODE_LOG, LocalNode, Manifest
+from conflux.errors import AlreadyOpen, ConfluxError, NotReady
+from conflux.node import beginnings
+from conflux.node.options import NodeOptions
+from conflux.node.process import NodeSpec
+from conflux.storage.lock import lock_holder
+from conflux.store.machine import Machine
+from conflux.transport.address import Address, PortTaken
+
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 5.0  # then a node that doesn't end by itself is killed
+PORT_TRIES_MAX = 64
+LAUNCH_LOCK = "start.lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOptions:
+    """What `start` was asked for."""
+
+    cluster: str
+    cluster_dir: Path
+    size: int | None = None
+    label: str | None = None
+    app: str | None = None
+    app_dir: Path = field(default_factory=Path.cwd)
+    bind: str | None = None
+    election_timeout_ms: tuple[int, int] = (300, 500)
+    heartbeat_interval_ms: int = 50
+
+
+@dataclass(slots=True)
+class Launched:
+    """A node that this launcher started."""
+
+    label: str
+    spec: NodeSpec
+    process: subprocess.Popen[bytes]
+    identity: str = ""
+    endpoint: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """What `start --detach` prints of it."""
+        return {
+            "id": self.identity,
+            "label": self.label,
+            "endpoint": self.endpoint,
+            "pid": self.process.pid,
+            "data_dir": self.spec.directory,
+            "log_file": str(Path(self.spec.directory) / NODE_LOG),
+        }
+
+
+class Launcher:
+    """Starts what is to be started, once.
+
+    Args:
+        options: see `LaunchOptions`.
+    """
+
+    def __init__(self, options: LaunchOptions) -> None:
+        self.nodes: list[Launched] = []
+        self.left: list[str] = []  # a line for each member that was not started
+        self.manifest: Manifest | None = None
+        self._options = options
+
+    def start(self) -> None:
+        """Start every member that isn't running.
+
+        Raises:
+            ConfluxError: nothing could be started; then nothing was changed on disk.
+        """
+        options = self._options
+        with _launching(options.cluster_dir):
+            manifest = Manifest.load(options.cluster_dir)
+            is_new = manifest is None
+            if manifest is None:
+                _refuse_orphans(options.cluster_dir)
+                manifest = beginnings.first_manifest(
+                    options.cluster, options.size, options.app, options.app_dir, options.label
+                )
+            else:
+                beginnings.check_again(manifest, options.size, options.app)
+            self._check(manifest)
+            start, self.left = beginnings.to_start(manifest, options.cluster_dir, options.label)
+            manifest = _with_ports(manifest, start, options, is_new=is_new)
+            key_file = beginnings.make_key(options.cluster_dir)
+            manifest.save(options.cluster_dir)
+            self.manifest = manifest
+            started = {node.label for node in start}
+            for node in manifest.nodes:
+                if node.label in started:
+                    self.nodes.append(self._spawn(manifest, node, key_file))
+            self._await_listening()
+
+    def respawn(self, node: Launched) -> None:
+        """Start a node again that died."""
+        node.process = _popen(node.spec)
+        answer = _read_answer(node.process, time.monotonic() + START_SECONDS_MAX)
+        node.endpoint = answer.get("endpoint", node.endpoint)
+
+    def stop(self) -> None:
+        """Stop what this launcher started."""
+        for node in self.nodes:
+            if node.process.poll() is None:
+                node.process.terminate()
+        deadline_s = time.monotonic() + STOP_SECONDS_MAX
+        for node in self.nodes:
+            try:
+                node.process.wait(max(0.0, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                node.process.kill()
+                node.process.wait()
+
+    def _check(self, manifest: Manifest) -> None:
+        """Find what would keep every node from starting before anything is written."""
+        options = self._options
+        app = load_app(manifest.app, manifest.app_dir)
+        Machine.initial(app)
+        NodeOptions(
+            cluster=options.cluster,
+            label=manifest.nodes[0].label,
+            size=manifest.size,
+            election_timeout_ms=options.election_timeout_ms,
+            heartbeat_interval_ms=options.heartbeat_interval_ms,
+        )
+
+    def _spawn(self, manifest: Manifest, node: LocalNode, key_file: Path) -> Launched:
+        options = self._options
+        spec = NodeSpec(
+            cluster=manifest.cluster,
+            label=node.label,
+            identity=node.identity,
+            size=manifest.size,
+            directory=str(options.cluster_dir / node.label),
+            bind=node.address,
+            key_file=str(key_file),
+            peers=tuple(other.address for other in manifest.nodes if other is not node and other.address),
+            app=manifest.app,
+            app_dir=manifest.app_dir,
+            election_timeout_ms=options.election_timeout_ms,
+            heartbeat_interval_ms=options.heartbeat_interval_ms,
+        )
+        return Launched(node.label, spec, _popen(spec))
+
+    def _await_listening(self) -> None:
+        """Wait until each node listens. One that can't is left out and said; if none can, that is the error."""
+        deadline_s = time.monotonic() + START_SECONDS_MAX
+        errors: dict[str, dict[str, Any]] = {}
+        for node in [*self.nodes]:
+            answer = _read_answer(node.process, deadline_s)
+            if "error" in answer:
+                errors[node.label] = answer
+                node.process.wait()
+                self.nodes.remove(node)
+            else:
+                node.identity, node.endpoint = answer["identity"], answer["endpoint"]
+        lines = [
+            f"{label} is not started: {e['message'].rstrip('.')}. {e['hint']}".rstrip() for label, e in errors.items()
+        ]
+        if errors and not self.nodes:
+            messages = {error["message"] for error in errors.values()}
+            first = next(iter(errors.values()))
+            text = first["message"] if len(messages) == 1 else " ".join(lines)
+            raise ConfluxError(text, hint=first["hint"] if len(messages) == 1 else "")
+        self.left += lines
+
+
+def stop_nodes(cluster_dir: Path, label: str | None = None) -> list[str]:
+    """Stop the nodes that run in a cluster's directory; gives the labels of those that did.
+
+    Returns once their processes are gone and their locks are free.
+    """
+    directories = [path.parent for path in sorted(cluster_dir.glob("*/lock")) if label in (None, path.parent.name)]
+    holders = {directory: pid for directory in directories if (pid := lock_holder(directory)) is not None}
+    for directory, pid in holders.items():
+        _signal(directory, pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + STOP_SECONDS_MAX
+    for directory, pid in holders.items():
+        while lock_holder(directory) == pid or _is_alive(pid):
+            if time.monotonic() > deadline_s:
+                _signal(directory, pid, signal.SIGKILL)
+            time.sleep(0.01)
+    return [directory.name for directory in holders]
+
+
+@contextlib.contextmanager
+def _launching(cluster_dir: Path) -> Iterator[None]:
+    """One launcher at a time. On an error, directories that were made for it alone go again."""
+    made = [path for path in (cluster_dir, cluster_dir.parent) if not path.exists()]
+    cluster_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = cluster_dir / LAUNCH_LOCK
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyOpen(
+                f"another `conflux start` is at work in {cluster_dir}", hint="Wait for it, then see `conflux status`."
+            ) from None
+        yield
+        made = []
+    finally:
+        if made and [path.name for path in cluster_dir.iterdir()] == [LAUNCH_LOCK]:
+            lock.unlink()
+            for path in made:
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+        os.close(descriptor)
+
+
+def _refuse_orphans(cluster_dir: Path) -> None:
+    """Directories of nodes without the manifest that says which belong together are left alone."""
+    orphans = [path.parent for path in sorted(cluster_dir.glob("*/data.mdb"))]
+    if orphans:
+        names = ", ".join(path.name for path in orphans)
+        raise ConfluxError(
+            f"{cluster_dir} holds nodes ({names}) but no cluster.json, which says how they belong together",
+            hint="Put cluster.json back from a copy, or name another place with --data-dir.",
+        )
+
+
+def _with_ports(manifest: Manifest, start: list[LocalNode], options: LaunchOptions, *, is_new: bool) -> Manifest:
+    """Give each node that starts an address: the one it had, if it is free, else another one."""
+    labels = {node.label for node in start}
+    addresses: dict[str, str] = {}
+    asked = Address.parse(options.bind, port_default=0) if options.bind else None
+    taken = {node.address for node in manifest.nodes if node.label not in labels}
+    for place, node in enumerate(manifest.nodes):
+        if node.label not in labels:
+            running = beginnings.running_address(options.cluster_dir / node.label)
+            addresses[node.label] = running or node.address
+        elif asked is not None and asked.port:
+            address = Address(asked.host, asked.port + 2 * place)
+            if not _is_free(address):
+                raise PortTaken(
+                    f"port {address.port} (or {address.port + 1}) of {address.host} is taken",
+                    hint="Name another with --bind HOST:PORT, or leave the port out.",
+                )
+            addresses[node.label] = str(address)
+        else:
+            addresses[node.label] = _free_address(node.address, asked.host if asked else "127.0.0.1", taken)
+        taken.add(addresses[node.label])
+    return beginnings.with_addresses(manifest, addresses)
+
+
+def _free_address(last: str, host: str, taken: set[str]) -> str:
+    if last and last not in taken and Address.parse(last).host == host and _is_free(Address.parse(last)):
+        return last
+    for _ in range(PORT_TRIES_MAX):
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            address = Address(host, probe.getsockname()[1])
+        if str(address) not in taken and address.port < 65535 and _is_free(address):
+            neighbours = {str(Address(host, address.port - 1)), str(Address(host, address.port + 1))}
+            if not neighbours & taken:
+                return str(address)
+    raise PortTaken(f"no free ports were found on {host}", hint="Name one with --bind HOST:PORT.")
+
+
+def _is_free(address: Address) -> bool:
+    for port in (address.port, address.port + 1):
+        family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address.host, port))
+            except OSError:
+                return False
+    return True
+
+
+def _popen(spec: NodeSpec) -> subprocess.Popen[bytes]:
+    """A node's process: in a session of its own, so that Ctrl-C reaches only the launcher."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "conflux.node.process", f"{spec.cluster}/{spec.label}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write(spec.to_json())
+    process.stdin.close()
+    return process
+
+
+def _read_answer(process: subprocess.Popen[bytes], deadline_s: float) -> dict[str, Any]:
+    """The one line that a node answers with, or an error in its place."""
+    assert process.stdout is not None and process.stderr is not None
+    ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline_s - time.monotonic()))
+    line = process.stdout.readline() if ready else b""
+    if not line:
+        process.kill()
+        last_words = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        reason = last_words[-1] if last_words else "it did not answer in time"
+        return {"error": "ConfluxError", "message": f"the node's process failed: {reason}", "hint": ""}
+    process.stdout.close()
+    process.stderr.close()
+    answer: dict[str, Any] = json.loads(line)
+    return answer
+
+
+def _signal(directory: Path, pid: int, number: int) -> None:
+    """Signal a node's process, if it still is one: the lock says so."""
+    with contextlib.suppress(ProcessLookupError):
+        if lock_holder(directory) == pid:
+            os.kill(pid, number)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """A process that has ended and waits for its parent to look: gone, for all that matters here."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def ready_or_stop(launcher: Launcher, is_ready: bool) -> None:
+    """End what was started where it isn't ready in time.
+
+    Raises:
+        NotReady: it isn't.
+    """
+    if not is_ready:
+        launcher.stop()
+        raise NotReady("the cluster was not ready in time, and what was started is stopped again")

@@ -1,0 +1,144 @@
+"""A node as a process of its own: `python -m conflux.node.process`, as the launcher starts it.
+
+It reads what to be as JSON from its standard input, so that nothing of it shows in the process list, answers with one
+line of JSON on its standard output, and from then on speaks only through its log file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+from conflux.app import load_app
+from conflux.discovery.interface import StaticPeers
+from conflux.discovery.local import NODE_LOG, Runtime
+from conflux.errors import ConfluxError
+from conflux.node.loop import Loop
+from conflux.node.node import Node
+from conflux.node.opening import open_directory, open_node
+from conflux.node.options import NodeOptions
+from conflux.raft.effects import RoleChanged
+from conflux.transport.keys import ClusterKey
+from conflux.transport.zeromq import ZeroMQChannel
+
+LOG_BYTES_MAX = 4 * 1024 * 1024
+LOG_FILES_KEPT = 3
+
+_log = logging.getLogger("conflux.node")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSpec:
+    """What the launcher tells a node to be."""
+
+    cluster: str
+    label: str
+    identity: str
+    size: int
+    directory: str
+    bind: str
+    key_file: str
+    peers: tuple[str, ...]
+    app: str
+    app_dir: str
+    election_timeout_ms: tuple[int, int]
+    heartbeat_interval_ms: int
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> NodeSpec:
+        fields: dict[str, Any] = json.loads(data)
+        shortest, longest = fields.pop("election_timeout_ms")
+        return cls(**fields | {"peers": tuple(fields["peers"])}, election_timeout_ms=(shortest, longest))
+
+
+def main() -> int:
+    """Run one node until SIGTERM or SIGINT; the exit status is 0 for that, 1 for anything else."""
+    spec = NodeSpec.from_json(sys.stdin.buffer.read())
+    try:
+        node = _open(spec)
+    except ConfluxError as error:
+        _answer({"error": type(error).__name__, "message": str(error), "hint": error.hint})
+        return 1
+    loop = Loop(node)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda _number, _frame: loop.stop())
+    directory = Path(spec.directory)
+    runtime = Runtime(
+        pid=os.getpid(), endpoint=node.channel.address, label=spec.label, identity=node.directory.self.identity
+    )
+    runtime.save(directory)
+    _answer({"pid": runtime.pid, "endpoint": runtime.endpoint, "identity": runtime.identity})
+    _speak_through(directory / NODE_LOG)
+    _log.info("node %s (%s) listens on %s", spec.label, runtime.identity[:8], runtime.endpoint)
+    loop.run()
+    _log.info("node %s stopped", spec.label)
+    return 0 if loop.error is None else 1
+
+
+def _open(spec: NodeSpec) -> Node:
+    app = load_app(spec.app, spec.app_dir)
+    options = NodeOptions(
+        cluster=spec.cluster,
+        label=spec.label,
+        size=spec.size,
+        election_timeout_ms=spec.election_timeout_ms,
+        heartbeat_interval_ms=spec.heartbeat_interval_ms,
+        settle_s=0.0,  # all peers are named, so there is no other candidate to wait for
+    )
+    path = Path(spec.directory)
+    channel = ZeroMQChannel(spec.bind, key=ClusterKey.load(spec.key_file))
+    try:
+        directory = open_directory(path, options, app, identity=spec.identity)
+    except BaseException:
+        channel.close()
+        raise
+    node = open_node(options, app, directory, channel, StaticPeers(spec.peers), data_dir=path, log_file=path / NODE_LOG)
+    node.on_role_changed = _tell_role
+    return node
+
+
+def _tell_role(change: RoleChanged) -> None:
+    leader = "none" if change.leader is None else change.leader[:8]
+    _log.info("%s in term %d, leader %s", change.role.value, change.term, leader)
+
+
+def _answer(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _speak_through(log_file: Path) -> None:
+    """From now on the log file is all there is: the terminal and the launcher's pipes belong to others."""
+    handler = RotatingFileHandler(log_file, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8")
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time_in_utc
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    null = os.open(os.devnull, os.O_RDONLY)
+    words = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(null, 0)
+    os.dup2(words, 1)  # what a user's app prints, and the interpreter's last words
+    os.dup2(words, 2)
+    os.close(null)
+    os.close(words)
+
+
+def time_in_utc(seconds: float | None) -> Any:
+    """The log's times are UTC, as all times of Conflux are."""
+    import time
+
+    return time.gmtime(seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
