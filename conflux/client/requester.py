@@ -48,6 +48,7 @@ from conflux.wire.clients import (
 RESEND_SECONDS = 0.4  # without an answer for so long, what is unanswered goes out again
 BACKOFF_SECONDS_MIN = 0.02
 BACKOFF_SECONDS_MAX = 0.2
+NEVER_S = float("inf")
 FRAME_CALL_BYTES_MAX = limits.FRAME_BYTES_MAX - 64 * limits.KIB
 
 Result: TypeAlias = Committed | ConfluxError
@@ -119,7 +120,7 @@ class Requester:
         self._not_before_s = 0.0  # after a refusal: when to try again
         self._backoff_s = BACKOFF_SECONDS_MIN
         self._refusal: NotApplied | None = None  # why the last attempt failed: what a caller is told at its deadline
-        self._has_deadlines = False
+        self._next_deadline_s = NEVER_S  # no call runs out of time before it
 
     @property
     def session(self) -> int | None:
@@ -138,11 +139,12 @@ class Requester:
     def submit(self, call: Call) -> None:
         """Take a call."""
         self._queue.append(call)
-        self._has_deadlines = self._has_deadlines or call.deadline_s is not None
+        if call.deadline_s is not None:
+            self._next_deadline_s = min(self._next_deadline_s, call.deadline_s)
 
     def pump(self, now_s: float) -> list[OpenSession | Perform]:
         """What is to be sent now. A message that couldn't be sent comes back through `unsent`."""
-        if self._has_deadlines:
+        if now_s >= self._next_deadline_s:
             self._expire(now_s)
         if now_s < self._not_before_s or self.idle:
             return []
@@ -160,16 +162,14 @@ class Requester:
 
     def wait_s(self, now_s: float) -> float | None:
         """How long until `pump` may have something to do by itself; None: not before something comes in."""
-        times = []
+        times = [self._next_deadline_s]
         if not self.idle:
             if self._not_before_s > now_s:
                 times.append(self._not_before_s)
             elif self._waits_for_answer:
                 times.append(self._quiet_since_s + RESEND_SECONDS)
-        if self._has_deadlines:
-            waiting = (call.deadline_s for call in (*self._calls, *self._queue) if call.done and call.deadline_s)
-            times.append(min(waiting, default=now_s + 3600.0))
-        return max(0.0, min(times) - now_s) if times else None
+        next_s = min(times)
+        return max(0.0, next_s - now_s) if next_s < NEVER_S else None
 
     def unsent(self, message: OpenSession | Perform, now_s: float) -> None:
         """The transport did not take a message: it is certain that nobody has it."""
@@ -363,7 +363,8 @@ class Requester:
         for call in late:
             call.tell(self._not_applied())
             self._queue.remove(call)
-        self._has_deadlines = any(call.deadline_s is not None for call in (*self._calls, *self._queue))
+        waiting = (call.deadline_s for call in (*self._calls, *self._queue) if call.done is not None)
+        self._next_deadline_s = min((each for each in waiting if each is not None), default=NEVER_S)
 
     def _may_be_applied(self, sequence: int) -> bool:
         return any(frame.first <= sequence < frame.end for frame in self._frames.values())

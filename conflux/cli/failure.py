@@ -1,0 +1,119 @@
+"""The one place where an error becomes a line on stderr and an exit status."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import click
+
+from conflux.cli import output
+from conflux.errors import ConfluxError
+
+USAGE = 2
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How errors are told: found without parsing, since parsing is what may have failed."""
+
+    json: bool = False
+    verbose: bool = False
+
+    @classmethod
+    def of(cls, arguments: Sequence[str], environment: Mapping[str, str]) -> Mode:
+        """From the arguments before any `--`, and the environment."""
+        chosen, verbose = environment.get("CONFLUX_OUTPUT", ""), False
+        before = ""
+        for argument in arguments:
+            if argument == "--":
+                break
+            if before == "--output":
+                chosen = argument
+            elif argument == "--json":
+                chosen = "json"
+            elif argument.startswith("--output="):
+                chosen = argument.removeprefix("--output=")
+            elif argument == "--verbose" or re.fullmatch("-[vq]*v[vq]*", argument):
+                verbose = True
+            before = argument
+        return cls(chosen == "json", verbose)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is told of an error: the fields of the JSON object."""
+
+    error: str  # name of its class
+    message: str
+    hint: str
+    exit_status: int
+    retryable: bool
+
+    def as_line(self) -> str:
+        """One line that says what happened and what to do."""
+        message, hint = _one_line(self.message) or self.error, _one_line(self.hint)
+        if hint and not message.endswith((".", "!", "?")):
+            message += "."
+        return f"error: {message} {hint}".rstrip()
+
+
+def guarded(action: Callable[[], int], mode: Mode) -> int:
+    """Run a command to its end, output flushed; gives the exit status, and tells of an error first."""
+    try:
+        status = action()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        output.abandon_stdout()
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:
+        if mode.verbose:
+            output.complain(traceback.format_exc().rstrip())
+        _flush_results()
+        return tell(failure_of(error), mode)
+
+
+def tell(failure: Failure, mode: Mode) -> int:
+    """Print an error; gives its exit status."""
+    output.complain(json.dumps(asdict(failure)) if mode.json else failure.as_line())
+    return failure.exit_status
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to tell of an error, whatever it is."""
+    match error:
+        case ConfluxError():
+            name = type(error).__name__
+            return Failure(name, str(error), error.hint, error.exit_status, error.retryable)
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx else "conflux"
+            return Failure("UsageError", error.format_message(), f"See `{path} --help`.", USAGE, False)
+        case click.ClickException():
+            return Failure(type(error).__name__, error.format_message(), "", error.exit_code, False)
+        case OSError():
+            reason = error.strerror or str(error)
+            message = f"{error.filename}: {reason}" if error.filename else reason
+            return Failure(type(error).__name__, message, "", 1, False)
+        case _:
+            message = f"{type(error).__name__}: {error}"
+            return Failure(type(error).__name__, message, "This is a bug: -v shows where it happened.", 1, False)
+
+
+def _flush_results() -> None:
+    """What was printed before the error comes first."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        output.abandon_stdout()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,93 @@
+"""What `start` shows while the cluster runs: a live table on a terminal, plain lines in a pipe, JSON lines if asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from conflux.cli.cluster_status import merge
+from conflux.cli.options import Settings
+
+if TYPE_CHECKING:
+    from conflux.cli.supervisor import View
+
+
+def view_for(settings: Settings, first_line: str) -> View:
+    """The view that suits where the output goes."""
+    if settings.json:
+        return JsonView()
+    return TableView(first_line) if sys.stdout.isatty() else LinesView(first_line)
+
+
+class LinesView:
+    """A line for each change: who leads, who is there."""
+
+    def __init__(self, first_line: str) -> None:
+        self._shown: dict[str, str] = {}
+        self._leader: str | None = None
+        self.say(first_line)
+
+    def show(self, reports: list[dict[str, Any]]) -> None:
+        status = merge(reports)
+        labels = {node["id"]: node["label"] for node in status["nodes"]}
+        leader = labels.get(status["leader"])
+        if leader != self._leader:
+            self._leader = leader
+            self.say(f"{leader} leads in term {status['term']}." if leader else "Nobody leads.")
+        for node in status["nodes"]:
+            now = "is up" if node["pid"] else "does not answer"
+            if self._shown.get(node["label"], "does not answer") != now:
+                self.say(f"{node['label']} {now}{' at ' + node['endpoint'] if node['pid'] else ''}.")
+            self._shown[node["label"]] = now
+
+    def say(self, line: str) -> None:
+        click.echo(line)
+
+    def close(self) -> None:
+        pass
+
+
+class JsonView:
+    """The cluster's status as a JSON line, whenever it changes."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def show(self, reports: list[dict[str, Any]]) -> None:
+        line = json.dumps(merge(reports))
+        if line != self._last:
+            self._last = line
+            click.echo(line)
+
+    def say(self, line: str) -> None:
+        click.echo(line, err=True)
+
+    def close(self) -> None:
+        pass
+
+
+class TableView:
+    """A table that is drawn over itself."""
+
+    def __init__(self, first_line: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console()
+        self._console.print(first_line, highlight=False)
+        self._live = Live(console=self._console, auto_refresh=False, transient=False)
+        self._live.start()
+
+    def show(self, reports: list[dict[str, Any]]) -> None:
+        from conflux.cli.table import status_table
+
+        self._live.update(status_table(merge(reports)), refresh=True)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, highlight=False)
+
+    def close(self) -> None:
+        self._live.stop()

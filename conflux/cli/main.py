@@ -1,0 +1,119 @@
+"""`conflux`: the group of commands, each loaded when it is called, and `main`, where every run begins and ends.
+
+Rule 1: `conflux --help` loads no command, so what it says of them stands in the table here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from conflux.cli import failure, output
+from conflux.cli.options import format_options, global_options
+
+COMPLETION_VARIABLE = "_CONFLUX_COMPLETE"
+
+# Name → (module, what `--help` says). The command is the module's attribute of the same name.
+COMMANDS = {
+    "start": ("start", "Run the nodes of a cluster on this machine."),
+    "stop": ("stop", "Stop the nodes that run here."),
+    "wait": ("wait", "Wait until the cluster serves."),
+    "perform": ("perform", "Perform a method and wait until its action is committed."),
+    "watch": ("watch", "Print each committed action as it happens."),
+    "state": ("state", "Print the state."),
+    "status": ("status", "Show how each node of the cluster is."),
+    "inspect-log": ("inspect_log", "Print a node's log, decoded, from its directory on disk."),
+    "logs": ("logs", "Print what the nodes here wrote to their log files."),
+    "keygen": ("keygen", "Make a cluster key."),
+    "destroy": ("destroy", "Delete the directories of a cluster's nodes here."),
+    "completion": ("completion", "Print the script that completes commands in a shell."),
+}
+
+HELP = """A predictable state container, replicated with Raft: Redux for distributed systems.
+
+Start a cluster, perform methods on it, and watch the actions that it commits."""
+
+EXAMPLE = """\
+conflux start --cluster-size 3 --detach
+conflux perform append foo
+conflux state
+conflux stop
+"""
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+class Group(click.Group):
+    """All commands, none of them loaded before it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        found: click.Command = getattr(import_module(f"conflux.cli.{module}"), module)
+        return found
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        format_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Example"):
+            for line in EXAMPLE.splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+@click.group("conflux", cls=Group, help=HELP, invoke_without_command=True)
+@global_options
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Without a command: its help, as an error."""
+    if ctx.invoked_subcommand is None:
+        output.complain(ctx.get_help())
+        raise click.UsageError("No command was given.", ctx)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit status."""
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    output.prepare()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return failure.guarded(lambda: run(given), failure.Mode.of(given, os.environ))
+    except Terminated:
+        return 0 if output.reader_is_gone() else 128 + signal.SIGTERM
+
+
+def run(arguments: list[str]) -> int:
+    """Find the command and run it. Errors are raised.
+
+    Not by `click.Command.main`, whose answers to a closed pipe and to Ctrl-C aren't ours.
+    """
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(group, {}, "conflux", COMPLETION_VARIABLE, instruction)
+    colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
+    try:
+        with group.make_context("conflux", arguments, color=colour) as ctx:
+            status = group.invoke(ctx)
+    except click.exceptions.Exit as end:
+        status = end.exit_code
+    return status if isinstance(status, int) else 0
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated

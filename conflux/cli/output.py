@@ -1,0 +1,131 @@
+"""What a command says: results on stdout, everything else on stderr.
+
+Whatever the other end is - a terminal, a pipe that closes early, a file, a locale without UTF-8, nothing at all -
+no command has to think of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+_reader_gone = threading.Event()
+
+
+def prepare() -> None:
+    """Make both streams take any text. A stream that was closed before we began leads nowhere."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """JSON text that stdout's encoding can carry."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    return json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent)
+
+
+def print_json(value: Any) -> None:
+    """One object, one line, at once."""
+    print_line(to_json(value))
+    sys.stdout.flush()
+
+
+def print_line(text: str) -> None:
+    """A line on stdout. It stays in the buffer; `sys.stdout.flush` is for those who print as things happen."""
+    sys.stdout.write(f"{text}\n")
+
+
+def complain(text: str) -> None:
+    """A line on stderr; nobody is there to be told when that fails."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+def note(text: str, *, verbosity: int = 0) -> None:
+    """Something worth knowing that isn't a result: on stderr, unless -q was given."""
+    if verbosity >= 0:
+        complain(text)
+
+
+def on_terminal() -> bool:
+    """True where a person reads stdout."""
+    return sys.stdout.isatty()
+
+
+def in_colour() -> bool:
+    """Only on a terminal that has colours, and not where NO_COLOR forbids it."""
+    return on_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, **style: Any) -> str:
+    """The text in colour, where there is any."""
+    return click.style(text, **style) if in_colour() else text
+
+
+def utc(time_us: int) -> str | None:
+    """Microseconds since 1970 as RFC 3339; None for what no calendar holds."""
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
+    except OverflowError:
+        return None
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def abandon_stdout() -> None:
+    """After a write that failed: what is still in the buffer goes nowhere, so that the interpreter's end is silent."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def reader_is_gone() -> bool:
+    """True once whoever read our stdout has closed it."""
+    return _reader_gone.is_set()
+
+
+@contextlib.contextmanager
+def ending_with_reader() -> Iterator[None]:
+    """For commands that wait: `conflux watch | head -1` ends with `head`, not with the next action, which may never be.
+
+    A pipe's end is no event that a waiting main thread would see, so another thread looks and sends it SIGTERM.
+    """
+    if _is_pipe():
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None
+        threading.Thread(target=_await_reader, args=(main_thread,), name="stdout", daemon=True).start()
+    yield
+
+
+def _is_pipe() -> bool:
+    try:
+        mode = os.fstat(sys.stdout.fileno()).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _await_reader(main_thread: int) -> None:
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # errors are always reported
+    with contextlib.suppress(OSError):
+        poll.poll()
+        _reader_gone.set()
+        signal.pthread_kill(main_thread, signal.SIGTERM)
