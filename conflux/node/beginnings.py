@@ -47,9 +47,7 @@ def first_manifest(cluster: str, size: int | None, app: str | None, app_dir: Pat
         OptionsError: its size isn't said.
     """
     if size is None:
-        raise OptionsError(
-            "there is no cluster here yet, and its size is not given", hint="Say it: --cluster-size 5"
-        )
+        raise OptionsError("there is no cluster here yet, and its size is not given", hint="Say it: --cluster-size 5")
     labels = [label] if label is not None and size == 1 else [f"n{number}" for number in range(1, size + 1)]
     if label is not None and label not in labels:
         raise OptionsError(f"a new cluster of {size} has the nodes {', '.join(labels)}, not {label}")

@@ -15,7 +15,8 @@ from conflux.node.options import NodeOptions
 from conflux.storage.interface import Storage
 from conflux.wire.peers import Founder, Proposal, encode_canonically
 
-SELF, ACCEPTED, FORMED, ADDRESSES = "self", "accepted", "formed", "addresses"
+SELF, ACCEPTED, NEVERS, FORMED, ADDRESSES = "self", "accepted", "nevers", "formed", "addresses"
+NIL = b"\xc0"  # msgpack's None: facts are replaced, never deleted
 
 
 class Self(msgspec.Struct, frozen=True):
@@ -42,6 +43,7 @@ class Directory:
     storage: Storage
     self: Self
     accepted: Proposal | None
+    nevers: frozenset[str]  # ids of proposals that this node never accepts
     formed: bool
     addresses: dict[str, str]  # last known, by identity: hints for dialling
 
@@ -75,7 +77,7 @@ def create(
         app_version=app.version,
     )
     storage.record_facts({SELF: msgspec.msgpack.encode(mine)})
-    return Directory(storage, mine, None, False, {})
+    return Directory(storage, mine, None, frozenset(), False, {})
 
 
 def read(storage: Storage) -> Directory:
@@ -87,13 +89,14 @@ def read(storage: Storage) -> Directory:
     facts = storage.facts()
     try:
         mine = msgspec.msgpack.decode(facts[SELF], type=Self)
-        accepted = msgspec.msgpack.decode(facts[ACCEPTED], type=Proposal) if ACCEPTED in facts else None
+        accepted = msgspec.msgpack.decode(facts.get(ACCEPTED, NIL), type=Proposal | None)
+        nevers = msgspec.msgpack.decode(facts.get(NEVERS, b"\x90"), type=frozenset[str])
         addresses = msgspec.msgpack.decode(facts.get(ADDRESSES, b"\x80"), type=dict[str, str])
     except KeyError as error:
         raise Damaged("the directory does not say which node it is") from error
     except msgspec.MsgspecError as error:
         raise Damaged(f"a fact of the directory does not decode: {error}") from error
-    return Directory(storage, mine, accepted, FORMED in facts, addresses)
+    return Directory(storage, mine, accepted, nevers, FORMED in facts, addresses)
 
 
 def check(mine: Self, options: NodeOptions, app: App[Any, Any]) -> None:
@@ -117,6 +120,14 @@ def check(mine: Self, options: NodeOptions, app: App[Any, Any]) -> None:
 def record_accepted(storage: Storage, proposal: Proposal) -> None:
     """From now on this node stands by the proposal, over any crash."""
     storage.record_facts({ACCEPTED: msgspec.msgpack.encode(proposal)})
+
+
+def record_never(storage: Storage, nevers: frozenset[str], *, gives_up: bool) -> None:
+    """This node never accepts these proposals; where it `gives_up`, the one it accepted is among them."""
+    facts = {NEVERS: msgspec.msgpack.encode(sorted(nevers))}
+    if gives_up:
+        facts[ACCEPTED] = NIL
+    storage.record_facts(facts)
 
 
 def record_formed(storage: Storage) -> None:

@@ -78,13 +78,10 @@ class Links:
         frame = PEERS.encode_for_peer(hello, cluster=self.cluster_id, sender=self._own.identity, receiver=NOBODY)
         self._channel.send(address, frame)
 
-    def greet_all_when_due(self, hello: Hello, now_s: float, *, forming: bool, members: tuple[str, ...]) -> None:
-        """Greet everyone, often while someone is missing, else now and then: addresses change."""
-        if now_s < self._next_greeting_s:
-            return
-        missing = [member for member in members if member != self._own.identity and member not in self.heard]
-        pause = GREETING_SECONDS_FORMING if forming else GREETING_SECONDS_MISSING if missing else GREETING_SECONDS
-        self._next_greeting_s = now_s + pause
+    def greet_all(self, hello: Hello, now_s: float, *, forming: bool, lonely: bool) -> None:
+        """Greet everyone; again soon while someone is missing, else now and then, since addresses change."""
+        pause_s = GREETING_SECONDS_FORMING if forming else GREETING_SECONDS_MISSING if lonely else GREETING_SECONDS
+        self._next_greeting_s = now_s + pause_s
         for address in self._discovery.addresses():
             self.dial(address)
         for address in sorted(self._dialled):

@@ -20,7 +20,7 @@ from conflux.errors import MalformedFrame
 from conflux.node import directory as directories
 from conflux.node.clock import Clock
 from conflux.node.directory import Directory
-from conflux.node.formation import Accept, Formation, Formed
+from conflux.node.formation import Accept, Formation, Formed, GiveUp, Never
 from conflux.node.leadership import Leadership, Request
 from conflux.node.links import Links
 from conflux.node.options import NodeOptions
@@ -152,7 +152,7 @@ class Node:
         """While the cluster forms: who or what is missing."""
         if self.replica is not None:
             return None
-        return "; ".join([self._formation.waiting_for(), *self._formation.strangers.values()])
+        return "; ".join([self._formation.waiting_for(), *sorted(self._formation.strangers.values())])
 
     def founders(self) -> tuple[Founder, ...]:
         """The members, as far as they are known."""
@@ -184,8 +184,7 @@ class Node:
             self._on_client_frame(FromClient(handle), frame)
         if self.replica is not None:
             self._serve(now_s, busy=bool(frames or requests))
-        members = tuple(founder.identity for founder in self.founders()) if self.replica else ()
-        self.links.greet_all_when_due(self._hello(), now_s, forming=self.replica is None, members=members)
+        self._greet(now_s)
 
     def wait_s(self) -> float:
         """How long the owner may wait before the next turn if nothing comes in."""
@@ -334,6 +333,13 @@ class Node:
         while self._parked:
             self._leadership.take(*self._parked.popleft())
 
+    def _greet(self, now_s: float) -> None:
+        if self.links.wait_s(now_s) > 0:
+            return
+        members = {founder.identity for founder in self.founders()} - {self.directory.self.identity}
+        is_lonely = self.replica is None or not members <= self.links.heard
+        self.links.greet_all(self._hello(answer_me=is_lonely), now_s, forming=self.replica is None, lonely=is_lonely)
+
     # -- inside: becoming a member ---------------------------------------------------------------------------------
 
     def _begin_formation(self, now_s: float) -> Formation:
@@ -345,6 +351,7 @@ class Node:
             app=mine.app,
             app_version=mine.app_version,
             accepted=self.directory.accepted,
+            nevers=self.directory.nevers,
             settle_s=self._options.settle_s,
             now_s=now_s,
         )
@@ -354,15 +361,26 @@ class Node:
         match self._formation.decide(now_s):
             case Accept(proposal):
                 directories.record_accepted(storage, proposal)
-                self.directory = directories.read(storage)
-                self._formation.accepted = proposal
-                self.links.greet_soon()
-                self._form(now_s)  # alone, it is formed
+            case Never(refused):
+                directories.record_never(storage, self.directory.nevers | {refused}, gives_up=False)
+            case GiveUp(refused):
+                directories.record_never(storage, self.directory.nevers | {refused}, gives_up=True)
             case Formed():
-                directories.record_formed(storage)
-                self.directory = directories.read(storage)
-                self._become_member()
-                self.links.greet_soon()
+                self._formed()
+                return
+            case None:
+                return
+        self.directory = directories.read(storage)
+        self._formation.accepted = self.directory.accepted
+        self._formation.nevers = self.directory.nevers
+        self.links.greet_soon()
+        self._form(now_s)  # alone, it is formed at once
+
+    def _formed(self) -> None:
+        directories.record_formed(self.directory.storage)
+        self.directory = directories.read(self.directory.storage)
+        self._become_member()
+        self.links.greet_soon()
 
     def _become_member(self) -> None:
         mine, options = self.directory.self, self._options
@@ -384,7 +402,8 @@ class Node:
         self._readers = Readers(self.replica, self._clock, self._reply, self.links.send)
         self._watchers = Watchers(self.replica.raft.log, mine.label, self._reply)
 
-    def _hello(self) -> Hello:
+    def _hello(self, *, answer_me: bool) -> Hello:
+        """An answer never asks for one in turn: two nodes would greet each other without end."""
         mine = self.directory.self
         return Hello(
             founder=mine.founder,
@@ -394,8 +413,9 @@ class Node:
             app=mine.app,
             app_version=mine.app_version,
             accepted=self.directory.accepted,
+            nevers=tuple(sorted(self.directory.nevers)),
             formed=self.directory.formed,
-            answer_me=len(self.links.heard) + 1 < mine.size,
+            answer_me=answer_me,
         )
 
     # -- inside: peers -------------------------------------------------------------------------------------------
@@ -426,8 +446,19 @@ class Node:
         else:
             self.counts["strangers"] += 1
             self.links.dial(hello.address)
+            self._refuse_late_proposal(hello)
         if hello.answer_me:
-            self.links.greet(self._hello(), hello.address)
+            self.links.greet(self._hello(answer_me=False), hello.address)
+
+    def _refuse_late_proposal(self, hello: Hello) -> None:
+        """A node still waits for this one to accept another proposal: it never will, and says so for good."""
+        late = hello.accepted
+        if late is None or self.directory.self.founder not in late.founders:
+            return
+        refused, storage = directories.cluster_id(late), self.directory.storage
+        if refused not in self.directory.nevers and len(self.directory.nevers) < limits.CANDIDATES_MAX:
+            directories.record_never(storage, self.directory.nevers | {refused}, gives_up=False)
+            self.directory = directories.read(storage)
 
     def _is_of_my_cluster(self, frame: PeerFrame) -> bool:
         accepted = self.directory.accepted
@@ -438,9 +469,7 @@ class Node:
         if frame.receiver != mine or frame.sender not in members or frame.sender == mine:
             return False
         if self.replica is None:  # a member speaks for the cluster: all have accepted it
-            directories.record_formed(self.directory.storage)
-            self.directory = directories.read(self.directory.storage)
-            self._become_member()
+            self._formed()
         return True
 
     def _on_member_message(self, frame: PeerFrame) -> None:

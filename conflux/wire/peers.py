@@ -47,6 +47,7 @@ class Hello(Struct, array_like=True, frozen=True):
     app: ShortText
     app_version: Annotated[int, Meta(ge=1, le=2**31)]
     accepted: Proposal | None  # the proposal this node has accepted, on disk
+    nevers: Annotated[tuple[Identity, ...], Meta(max_length=64)]  # ids of proposals that this node never accepts
     formed: bool  # its cluster is formed: the frame's header names it
     answer_me: bool  # the sender doesn't know the receiver yet
 
