@@ -100,7 +100,7 @@ def failure_of(error: Exception) -> Failure:
             return Failure(type(error).__name__, error.format_message(), "", error.exit_code, False)
         case OSError():
             reason = error.strerror or str(error)
-            message = f"{error.filename}: {reason}" if error.filename else reason
+            message = f"{error.filename}: {reason}" if error.filename else f"the system refuses: {reason}"
             return Failure(type(error).__name__, message, "", 1, False)
         case _:
             message = f"{type(error).__name__}: {error}"

@@ -16,7 +16,8 @@ from typing import NoReturn
 import click
 
 from conflux.cli import failure, output
-from conflux.cli.options import format_options, global_options
+from conflux.cli.global_options import global_options
+from conflux.cli.options import format_options
 
 COMPLETION_VARIABLE = "_CONFLUX_COMPLETE"
 
@@ -80,9 +81,8 @@ class Group(click.Group):
 @global_options
 @click.pass_context
 def group(ctx: click.Context) -> None:
-    """Without a command: its help, as an error."""
+    """Without a command there is nothing to do."""
     if ctx.invoked_subcommand is None:
-        output.complain(ctx.get_help())
         raise click.UsageError("No command was given.", ctx)
 
 

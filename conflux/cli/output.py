@@ -29,7 +29,7 @@ def prepare() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole run
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
@@ -43,12 +43,17 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 def print_json(value: Any) -> None:
     """One object, one line, at once."""
     print_line(to_json(value))
-    sys.stdout.flush()
+    flush()
 
 
 def print_line(text: str) -> None:
-    """A line on stdout. It stays in the buffer; `sys.stdout.flush` is for those who print as things happen."""
+    """A line on stdout. It may stay in the buffer: those who print as things happen `flush`."""
     sys.stdout.write(f"{text}\n")
+
+
+def flush() -> None:
+    """Hand on what was printed."""
+    sys.stdout.flush()
 
 
 def complain(text: str) -> None:

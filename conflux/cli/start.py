@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -28,11 +27,18 @@ DETACH_SECONDS = 30.0
         "conflux start --cluster-size 5",
         "conflux start --cluster-size 3 --detach --app shop:app",
         "conflux start            # again, on the directories that are there",
+        "conflux start --cluster-size 5 --local 1 --key cluster.key    # on each of five machines",
     ],
 )
 @click.option("--cluster-size", "size", type=click.IntRange(1, 9), metavar="N", help="How many nodes form the cluster.")
-@click.option("--id", "label", metavar="LABEL", help="Start only this node (in a new cluster of one: its name).")
+@click.option("--local", type=click.IntRange(1, 9), metavar="K", help="How many of them run here.  [default: all]")
+@click.option("--id", "label", metavar="LABEL", help="Start only this node; a new cluster's only node here: its name.")
 @click.option("--bind", metavar="HOST[:PORT]", help="Where to listen; each node takes a port and the next one.")
+@click.option("--advertise", metavar="HOST[:PORT]", help="What other machines dial, if that differs from --bind.")
+@click.option("--peer", "peers", multiple=True, metavar="ADDR", help="Another node's HOST:PORT; may be repeated.")
+@click.option("--no-mdns", is_flag=True, help="Neither announce the nodes here nor look for others on the network.")
+@click.option("--insecure", is_flag=True, help="Without a key: whoever reaches the ports may read and write.")
+@click.option("--forget", metavar="ID", help="Give up a cluster that was accepted here and can't form any more.")
 @click.option("--app", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="The app; default: a list.")
 @click.option(
     "--app-dir", type=click.Path(file_okay=False, exists=True), help="Where the app's module is; default: here."
@@ -50,12 +56,37 @@ def start(settings: Settings, **asked: Any) -> None:
     """
     if asked["detach"] and (asked["ephemeral"] or asked["restart"]):
         raise OptionsError("--detach goes with neither --ephemeral nor --restart", hint="Leave one of them out.")
+    _check_key(settings, asked)
     temporary = Path(tempfile.mkdtemp(prefix="conflux-")) if asked["ephemeral"] else None
     try:
         _start(settings, temporary or settings.data_dir, asked)
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_key(settings: Settings, asked: dict[str, Any]) -> None:
+    """Several machines share a key, or say that they go without one."""
+    if asked["insecure"] and settings.key is not None:
+        raise OptionsError("--insecure and --key exclude each other", hint="Leave one of them out.")
+    if asked["insecure"] and not settings.cluster_was_named:
+        raise OptionsError(
+            "--insecure needs a cluster of its own name",
+            hint="Name it: --cluster NAME. Whoever uses that name joins in.",
+        )
+    size, local = asked["size"], asked["local"]
+    is_part = local is not None and size is not None and local < size
+    if (
+        is_part
+        and not asked["insecure"]
+        and settings.key is None
+        and not (settings.cluster_dir / "cluster.json").exists()
+    ):
+        raise OptionsError(
+            "nodes on several machines need a key",
+            hint="Make one with `conflux keygen cluster.key`, copy it to each machine, and there: "
+            f"conflux start --cluster-size {size} --local {local} --key cluster.key",
+        )
 
 
 def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
@@ -87,17 +118,24 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
 def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any) -> None:
     from conflux.cli.supervisor import wait_until_ready
 
-    if not wait_until_ready(client, time.monotonic() + settings.timeout(DETACH_SECONDS), check):
+    is_whole = launcher.manifest is not None and launcher.manifest.is_whole
+    if is_whole and not wait_until_ready(client, time.monotonic() + settings.timeout(DETACH_SECONDS), check):
         launcher.stop()
         raise NotReady("the cluster was not ready in time; what was started is stopped again", hint=_look_at(launcher))
     client.close()
+    _print_nodes(settings, launcher)
+    if not settings.json:
+        serves = "The cluster serves." if is_whole else "The nodes listen; `conflux status` tells who is missing."
+        click.echo(f"{serves} Next: conflux perform append foo; conflux status; conflux stop.", err=True)
+
+
+def _print_nodes(settings: Settings, launcher: Launcher) -> None:
     if settings.json:
         for node in launcher.nodes:
             click.echo(json.dumps(node.row()))
         return
     for node in launcher.nodes:
         click.echo(f"{node.label}  {node.endpoint}  pid {node.process.pid}  {node.spec.directory}")
-    click.echo("The cluster serves. Next: conflux perform append foo; conflux status; conflux stop.", err=True)
 
 
 def _stay(settings: Settings, data_dir: Path, launcher: Launcher, client: Client, check: Any, *, restart: bool) -> None:
@@ -113,10 +151,14 @@ def _stay(settings: Settings, data_dir: Path, launcher: Launcher, client: Client
 
 def _first_line(settings: Settings, data_dir: Path, launcher: Launcher) -> str:
     count = len(launcher.nodes)
-    nodes = "node" if count == 1 else "nodes"
+    manifest = launcher.manifest
+    where = f"in {data_dir / settings.cluster}. Ctrl-C stops"
+    if manifest is not None and not manifest.is_whole:
+        return f"{count} of the {manifest.size} nodes of the cluster {settings.cluster!r}, {where} what runs here."
     return (
-        f"The cluster {settings.cluster!r}: {count} {nodes} on this machine, which no other can reach, "
-        f"in {data_dir / settings.cluster}. Ctrl-C stops them."
+        f"All {count} nodes of the cluster {settings.cluster!r}, on this machine and for it alone, {where} them. "
+        "On several machines: conflux keygen cluster.key, then on each "
+        f"conflux start --cluster-size {max(3, count)} --local 1 --key cluster.key"
     )
 
 
@@ -136,7 +178,14 @@ def _launch_options(settings: Settings, data_dir: Path, asked: dict[str, Any]) -
         label=asked["label"],
         app=asked["app"],
         app_dir=Path(asked["app_dir"] or ".").absolute(),
+        local=asked["local"],
+        key_file=settings.key,
+        insecure=asked["insecure"],
+        peers=asked["peers"],
         bind=asked["bind"],
+        advertise=asked["advertise"],
+        mdns=not asked["no_mdns"],
+        forget=asked["forget"],
         election_timeout_ms=_milliseconds(asked["election_timeout"]),
         heartbeat_interval_ms=asked["heartbeat_interval"],
     )
@@ -152,8 +201,3 @@ def _milliseconds(text: str) -> tuple[int, int]:
 def _look_at(launcher: Launcher) -> str:
     files = ", ".join(node.row()["log_file"] for node in launcher.nodes)
     return f"See {files}." if files else ""
-
-
-def is_live(settings: Settings) -> bool:
-    """True where the cluster can be drawn on the screen."""
-    return sys.stdout.isatty() and not settings.json

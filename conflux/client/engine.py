@@ -38,6 +38,7 @@ FRAMES_MAX = 1024
 WAIT_SECONDS_MAX = 0.5
 ASK_AGAIN_SECONDS = 0.3  # a read that isn't answered is asked again, of another node
 WATCH_RENEW_SECONDS = 2.0
+NOBODY_LEADS_SECONDS = 0.05  # then what was lost with the leader goes out again
 WATCH_SILENT_SECONDS = 3.0  # a node that told nothing for so long is left for another
 
 
@@ -193,11 +194,11 @@ class Engine:
 
     def _receive(self, address: str, message: Any, now_s: float) -> None:
         match message:
-            case LeaderIs(address=leader):
-                if leader and self.link.aim(leader):
-                    self._requester.restart(now_s)
-                elif not leader:
-                    self._requester.restart(now_s + 0.05)
+            case LeaderIs(address=leader, resend=resend):
+                if leader:
+                    self.link.aim(leader)
+                if resend:
+                    self._requester.restart(now_s if leader else now_s + NOBODY_LEADS_SECONDS)
             case StatePart() if message.request in self._asked:
                 self._state_part(self._asked[message.request], address, message)
             case Refused() if message.request in self._asked:

@@ -26,7 +26,9 @@ class LocalNode:
 
     label: str
     identity: str
-    address: str = ""  # where it listened last
+    address: str = ""  # where it listened last: what others dial
+    bind: str = ""  # where it listens, if that is something else
+    made: bool = False  # its directory was made: if it is missing now, it is lost, and with it whom the node voted for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,13 @@ class Manifest:
     size: int
     app: str  # MODULE:ATTR
     app_dir: str
+    insecure: bool = False  # without a key, by wish
     nodes: tuple[LocalNode, ...] = field(default=())
+
+    @property
+    def is_whole(self) -> bool:
+        """True where all nodes of the cluster are on this machine."""
+        return len(self.nodes) == self.size
 
     def save(self, directory: Path) -> None:
         """Write it into the cluster's directory: whole or not at all."""

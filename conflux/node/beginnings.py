@@ -7,6 +7,8 @@ vote twice.
 
 from __future__ import annotations
 
+import re
+import socket
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -40,27 +42,61 @@ def condition_of(directory: Path) -> Condition:
     return Condition.STOPPED if has_data(directory) else Condition.EMPTY
 
 
-def first_manifest(cluster: str, size: int | None, app: str | None, app_dir: Path, label: str | None) -> Manifest:
+def first_manifest(
+    cluster: str,
+    size: int | None,
+    app: str | None,
+    app_dir: Path,
+    *,
+    label: str | None,
+    local: int | None,
+    insecure: bool,
+) -> Manifest:
     """The manifest of a cluster that begins now.
 
+    Args:
+        local: how many of its nodes run here; None: all.
+
     Raises:
-        OptionsError: its size isn't said.
+        OptionsError: its size isn't said, or there are more nodes here than it has.
     """
     if size is None:
         raise OptionsError("there is no cluster here yet, and its size is not given", hint="Say it: --cluster-size 5")
-    labels = [label] if label is not None and size == 1 else [f"n{number}" for number in range(1, size + 1)]
-    if label is not None and label not in labels:
-        raise OptionsError(f"a new cluster of {size} has the nodes {', '.join(labels)}, not {label}")
-    nodes = tuple(LocalNode(label=each, identity=new_identity()) for each in labels)
-    return Manifest(cluster=cluster, size=size, app=app or DEFAULT_APP, app_dir=str(app_dir), nodes=nodes)
+    count = size if local is None else local
+    if count > size:
+        raise OptionsError(f"{count} nodes here are more than the {size} of the cluster", hint="Lower --local.")
+    identities = [new_identity() for _ in range(count)]
+    if count == size:
+        labels = [f"n{number}" for number in range(1, count + 1)]
+    else:
+        labels = [f"{_host_name()}-{identity[:4]}" for identity in identities]
+    if label is not None and count > 1 and label not in labels:
+        raise OptionsError(f"a new cluster of {count} nodes names them itself, not {label}", hint="Leave --id out.")
+    if label is not None and count == 1:
+        labels = [label]
+    nodes = tuple(LocalNode(label=each, identity=identity) for each, identity in zip(labels, identities, strict=True))
+    return Manifest(
+        cluster=cluster, size=size, app=app or DEFAULT_APP, app_dir=str(app_dir), insecure=insecure, nodes=nodes
+    )
 
 
-def check_again(manifest: Manifest, size: int | None, app: str | None) -> None:
+def _host_name() -> str:
+    """This machine's name, as far as a label may hold it."""
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().partition(".")[0]).strip("-")
+    return name[:40] or "node"
+
+
+def check_again(manifest: Manifest, size: int | None, app: str | None, local: int | None) -> None:
     """Refuse to start what is there as something else.
 
     Raises:
-        WrongDirectory: another size or app was asked for.
+        WrongDirectory: another size, app or number of nodes here was asked for.
     """
+    if local is not None and local != len(manifest.nodes):
+        raise WrongDirectory(
+            f"{len(manifest.nodes)} nodes of the cluster {manifest.cluster!r} are on this machine, not {local}",
+            hint=f"Leave --local out or give {len(manifest.nodes)}.",
+        )
     if size is not None and size != manifest.size:
         raise WrongDirectory(
             f"the cluster {manifest.cluster!r} was formed with {manifest.size} nodes, not {size}",
@@ -91,11 +127,13 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
             f"the cluster {manifest.cluster!r} is already running: {what}",
             hint="See `conflux status`; stop it with `conflux stop`.",
         )
+    # With all nodes here, a formed cluster shows in the other directories; else only this one could have told.
     formed = any(is_formed(cluster_dir / node.label) for node in manifest.nodes)
     start, left = [], []
     for node in wanted:
         condition = conditions[node.label]
-        if condition is Condition.STOPPED or (condition is not Condition.RUNNING and not formed):
+        is_lost = formed or (node.made and not manifest.is_whole)
+        if condition is Condition.STOPPED or (condition is not Condition.RUNNING and not is_lost):
             start.append(node)
         elif condition is not Condition.RUNNING:
             left.append(
@@ -123,17 +161,34 @@ def is_formed(directory: Path) -> bool:
         reader.close()
 
 
-def make_key(cluster_dir: Path) -> Path:
-    """The cluster's key file, made where there is none."""
-    key_file = cluster_dir / KEY
-    if not key_file.exists():
-        ClusterKey.generate().save(key_file)
-    return key_file
+def key_for(manifest: Manifest, cluster_dir: Path, key_file: Path | None) -> Path | None:
+    """The cluster's key, kept in its directory from now on; None for a cluster that is insecure by wish.
+
+    Raises:
+        WrongDirectory: another key than the one that is there.
+        OptionsError: the key file can't be used.
+    """
+    kept = cluster_dir / KEY
+    if manifest.insecure:
+        return None
+    if key_file is None:
+        if not kept.exists():
+            ClusterKey.generate().save(kept)
+        return kept
+    given = ClusterKey.load(key_file)
+    if not kept.exists():
+        given.save(kept)
+    elif ClusterKey.load(kept) != given:
+        raise WrongDirectory(
+            f"the cluster {manifest.cluster!r} here has another key than {key_file}",
+            hint="Leave --key out, or name another cluster with --cluster.",
+        )
+    return kept
 
 
-def with_addresses(manifest: Manifest, addresses: dict[str, str]) -> Manifest:
-    """The manifest with these addresses, by label."""
-    nodes = tuple(replace(node, address=addresses.get(node.label, node.address)) for node in manifest.nodes)
+def with_made(manifest: Manifest, labels: set[str]) -> Manifest:
+    """The manifest once these nodes' directories are made."""
+    nodes = tuple(replace(node, made=node.made or node.label in labels) for node in manifest.nodes)
     return replace(manifest, nodes=nodes)
 
 

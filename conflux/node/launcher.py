@@ -8,7 +8,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,18 +18,19 @@ from typing import Any
 
 from conflux.app import load_app
 from conflux.discovery.local import NODE_LOG, LocalNode, Manifest
-from conflux.errors import AlreadyOpen, ConfluxError, NotReady
+from conflux.errors import AlreadyOpen, ConfluxError
 from conflux.node import beginnings
+from conflux.node.addresses import with_addresses
 from conflux.node.options import NodeOptions
 from conflux.node.process import NodeSpec
 from conflux.storage.lock import lock_holder
 from conflux.store.machine import Machine
-from conflux.transport.address import Address, PortTaken
+from conflux.transport.address import Address
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 5.0  # then a node that doesn't end by itself is killed
-PORT_TRIES_MAX = 64
 LAUNCH_LOCK = "start.lock"
+SETTLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,14 @@ class LaunchOptions:
     label: str | None = None
     app: str | None = None
     app_dir: Path = field(default_factory=Path.cwd)
+    local: int | None = None  # how many of the cluster's nodes run here; None: all
+    key_file: Path | None = None
+    insecure: bool = False
+    peers: tuple[str, ...] = ()
     bind: str | None = None
+    advertise: str | None = None
+    mdns: bool = True
+    forget: str | None = None
     election_timeout_ms: tuple[int, int] = (300, 500)
     heartbeat_interval_ms: int = 50
 
@@ -92,25 +99,30 @@ class Launcher:
         options = self._options
         with _launching(options.cluster_dir):
             manifest = Manifest.load(options.cluster_dir)
-            is_new = manifest is None
             if manifest is None:
                 _refuse_orphans(options.cluster_dir)
                 manifest = beginnings.first_manifest(
-                    options.cluster, options.size, options.app, options.app_dir, options.label
+                    options.cluster,
+                    options.size,
+                    options.app,
+                    options.app_dir,
+                    label=options.label,
+                    local=options.local,
+                    insecure=options.insecure,
                 )
             else:
-                beginnings.check_again(manifest, options.size, options.app)
+                beginnings.check_again(manifest, options.size, options.app, options.local)
             self._check(manifest)
             start, self.left = beginnings.to_start(manifest, options.cluster_dir, options.label)
-            manifest = _with_ports(manifest, start, options, is_new=is_new)
-            key_file = beginnings.make_key(options.cluster_dir)
+            manifest = with_addresses(
+                manifest, self._running(manifest, start), bind=options.bind, advertise=options.advertise
+            )
+            key_file = beginnings.key_for(manifest, options.cluster_dir, options.key_file)
             manifest.save(options.cluster_dir)
-            self.manifest = manifest
-            started = {node.label for node in start}
-            for node in manifest.nodes:
-                if node.label in started:
-                    self.nodes.append(self._spawn(manifest, node, key_file))
+            self._spawn_all(manifest, {node.label for node in start}, key_file)
             self._await_listening()
+            self.manifest = beginnings.with_made(manifest, {node.label for node in self.nodes})
+            self.manifest.save(options.cluster_dir)
 
     def respawn(self, node: Launched) -> None:
         """Start a node again that died."""
@@ -144,17 +156,36 @@ class Launcher:
             heartbeat_interval_ms=options.heartbeat_interval_ms,
         )
 
-    def _spawn(self, manifest: Manifest, node: LocalNode, key_file: Path) -> Launched:
+    def _running(self, manifest: Manifest, start: list[LocalNode]) -> dict[str, str]:
+        """Where the nodes listen that are not to be started."""
+        others = [node for node in manifest.nodes if node not in start]
+        found = {node.label: beginnings.running_address(self._options.cluster_dir / node.label) for node in others}
+        return {label: address for label, address in found.items() if address is not None}
+
+    def _spawn_all(self, manifest: Manifest, labels: set[str], key_file: Path | None) -> None:
+        for node in manifest.nodes:
+            if node.label in labels:
+                self.nodes.append(self._spawn(manifest, node, key_file))
+
+    def _spawn(self, manifest: Manifest, node: LocalNode, key_file: Path | None) -> Launched:
         options = self._options
+        here = tuple(other.address for other in manifest.nodes if other is not node and other.address)
+        peers = (*here, *options.peers)
+        mdns = options.mdns and not manifest.is_whole and not Address.parse(node.address).is_loopback
         spec = NodeSpec(
             cluster=manifest.cluster,
             label=node.label,
             identity=node.identity,
             size=manifest.size,
             directory=str(options.cluster_dir / node.label),
-            bind=node.address,
-            key_file=str(key_file),
-            peers=tuple(other.address for other in manifest.nodes if other is not node and other.address),
+            bind=node.bind or node.address,
+            advertise=node.address,
+            key_file=str(key_file) if key_file else None,
+            peers=peers,
+            mdns=mdns,
+            # Where all others are named and nobody else can turn up, there is nothing to wait for.
+            settle_s=0.0 if len(peers) >= manifest.size - 1 and not mdns else SETTLE_SECONDS,
+            forget=options.forget,
             app=manifest.app,
             app_dir=manifest.app_dir,
             election_timeout_ms=options.election_timeout_ms,
@@ -239,56 +270,6 @@ def _refuse_orphans(cluster_dir: Path) -> None:
         )
 
 
-def _with_ports(manifest: Manifest, start: list[LocalNode], options: LaunchOptions, *, is_new: bool) -> Manifest:
-    """Give each node that starts an address: the one it had, if it is free, else another one."""
-    labels = {node.label for node in start}
-    addresses: dict[str, str] = {}
-    asked = Address.parse(options.bind, port_default=0) if options.bind else None
-    taken = {node.address for node in manifest.nodes if node.label not in labels}
-    for place, node in enumerate(manifest.nodes):
-        if node.label not in labels:
-            running = beginnings.running_address(options.cluster_dir / node.label)
-            addresses[node.label] = running or node.address
-        elif asked is not None and asked.port:
-            address = Address(asked.host, asked.port + 2 * place)
-            if not _is_free(address):
-                raise PortTaken(
-                    f"port {address.port} (or {address.port + 1}) of {address.host} is taken",
-                    hint="Name another with --bind HOST:PORT, or leave the port out.",
-                )
-            addresses[node.label] = str(address)
-        else:
-            addresses[node.label] = _free_address(node.address, asked.host if asked else "127.0.0.1", taken)
-        taken.add(addresses[node.label])
-    return beginnings.with_addresses(manifest, addresses)
-
-
-def _free_address(last: str, host: str, taken: set[str]) -> str:
-    if last and last not in taken and Address.parse(last).host == host and _is_free(Address.parse(last)):
-        return last
-    for _ in range(PORT_TRIES_MAX):
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            address = Address(host, probe.getsockname()[1])
-        if str(address) not in taken and address.port < 65535 and _is_free(address):
-            neighbours = {str(Address(host, address.port - 1)), str(Address(host, address.port + 1))}
-            if not neighbours & taken:
-                return str(address)
-    raise PortTaken(f"no free ports were found on {host}", hint="Name one with --bind HOST:PORT.")
-
-
-def _is_free(address: Address) -> bool:
-    for port in (address.port, address.port + 1):
-        family = socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address.host, port))
-            except OSError:
-                return False
-    return True
-
-
 def _popen(spec: NodeSpec) -> subprocess.Popen[bytes]:
     """A node's process: in a session of its own, so that Ctrl-C reaches only the launcher."""
     process = subprocess.Popen(
@@ -343,14 +324,3 @@ def _is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (OSError, IndexError):
         return False
-
-
-def ready_or_stop(launcher: Launcher, is_ready: bool) -> None:
-    """End what was started where it isn't ready in time.
-
-    Raises:
-        NotReady: it isn't.
-    """
-    if not is_ready:
-        launcher.stop()
-        raise NotReady("the cluster was not ready in time, and what was started is stopped again")

@@ -89,7 +89,7 @@ class LocalCaller:
             case Refused() if message.request in self._reads:
                 done, _ = self._reads.pop(message.request)
                 done(NotApplied(message.message))
-            case LeaderIs():
+            case LeaderIs(resend=True):
                 self._requester.restart(self._clock.monotonic_s())
             case _:
                 self._requester.receive(message, self._clock.monotonic_s())

@@ -234,7 +234,7 @@ class Node:
 
     def role_changed(self, change: RoleChanged) -> None:
         """Role, term or leader changed: what was promised by the old leader is open now."""
-        hint = LeaderIs((self.address_of(change.leader) or "") if change.leader else "")
+        hint = LeaderIs((self.address_of(change.leader) or "") if change.leader else "", resend=True)
         if self._leadership is not None and (
             change.role is not RoleName.LEADER or change.term != self._leadership.term
         ):

@@ -8,7 +8,7 @@ from typing import Any
 
 from conflux.app import App
 from conflux.discovery.interface import Discovery
-from conflux.errors import WrongDirectory
+from conflux.errors import ConfluxError, WrongDirectory
 from conflux.node import directory as directories
 from conflux.node.clock import SystemClock
 from conflux.node.directory import Directory
@@ -39,6 +39,23 @@ def open_directory(path: Path, options: NodeOptions, app: App[Any, Any], *, iden
             raise
     storage = LmdbStorage.open(path, create=True)
     return new_directory(storage, options, app, identity=identity)
+
+
+def forget(directory: Directory, proposal: str) -> Directory:
+    """The operator's word that an accepted proposal will come to nothing: a founder of it is lost for good.
+
+    Raises:
+        ConfluxError: the node's cluster is formed, or this isn't what it accepted.
+    """
+    accepted = directory.accepted
+    if directory.formed:
+        raise ConfluxError(f"the cluster of {directory.self.label} is formed: there is nothing to forget")
+    accepted_id = directories.cluster_id(accepted) if accepted else ""
+    if not accepted_id or not accepted_id.startswith(proposal):
+        what = f"has accepted {accepted_id[:8]}" if accepted_id else "has accepted no cluster"
+        raise ConfluxError(f"{directory.self.label} {what}, not {proposal}", hint="`conflux status` names the one.")
+    directories.record_never(directory.storage, directory.nevers | {accepted_id}, gives_up=True)
+    return directories.read(directory.storage)
 
 
 def has_data(path: Path) -> bool:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from conflux.app import load_app
-from conflux.discovery.interface import StaticPeers
+from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.discovery.local import NODE_LOG, Runtime
 from conflux.errors import ConfluxError
 from conflux.node.loop import Loop
 from conflux.node.node import Node
-from conflux.node.opening import open_directory, open_node
+from conflux.node.opening import forget, open_directory, open_node
 from conflux.node.options import NodeOptions
 from conflux.raft.effects import RoleChanged
 from conflux.transport.keys import ClusterKey
@@ -44,8 +44,12 @@ class NodeSpec:
     size: int
     directory: str
     bind: str
-    key_file: str
+    advertise: str
+    key_file: str | None  # None: insecure, by wish
     peers: tuple[str, ...]
+    mdns: bool
+    settle_s: float
+    forget: str | None  # id of a proposal that the operator gives up
     app: str
     app_dir: str
     election_timeout_ms: tuple[int, int]
@@ -93,18 +97,35 @@ def _open(spec: NodeSpec) -> Node:
         size=spec.size,
         election_timeout_ms=spec.election_timeout_ms,
         heartbeat_interval_ms=spec.heartbeat_interval_ms,
-        settle_s=0.0,  # all peers are named, so there is no other candidate to wait for
+        settle_s=spec.settle_s,
     )
     path = Path(spec.directory)
-    channel = ZeroMQChannel(spec.bind, key=ClusterKey.load(spec.key_file))
+    key = ClusterKey.load(spec.key_file) if spec.key_file else None
+    channel = ZeroMQChannel(spec.bind, advertise=spec.advertise, key=key, insecure=key is None)
     try:
         directory = open_directory(path, options, app, identity=spec.identity)
+        if spec.forget is not None:
+            directory = forget(directory, spec.forget)
     except BaseException:
         channel.close()
         raise
-    node = open_node(options, app, directory, channel, StaticPeers(spec.peers), data_dir=path, log_file=path / NODE_LOG)
+    discovery = _discovery(spec, key, channel.address)
+    node = open_node(options, app, directory, channel, discovery, data_dir=path, log_file=path / NODE_LOG)
     node.on_role_changed = _tell_role
     return node
+
+
+def _discovery(spec: NodeSpec, key: ClusterKey | None, address: str) -> Discovery:
+    static = StaticPeers(spec.peers)
+    if not spec.mdns:
+        return static
+    from conflux.discovery.mdns import CombinedDiscovery, MdnsDiscovery
+
+    fingerprint = key.fingerprint if key else None
+    mdns = MdnsDiscovery(
+        cluster=spec.cluster, fingerprint=fingerprint, identity=spec.identity, address=address, label=spec.label
+    )
+    return CombinedDiscovery(static, mdns)
 
 
 def _tell_role(change: RoleChanged) -> None:

@@ -163,7 +163,8 @@ class Refused(Struct, array_like=True, frozen=True):
 class LeaderIs(Struct, array_like=True, frozen=True):
     """A hint: who leads. Sent by a follower beside the forwarding, so that the next request saves the detour."""
 
-    address: str
+    address: str  # empty: nobody, as far as is known
+    resend: bool = False  # the leader has changed: what is unanswered may be lost, and is to be sent again
 
 
 class StatePart(Struct, array_like=True, frozen=True):

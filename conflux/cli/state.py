@@ -1,0 +1,77 @@
+"""`conflux state`"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from conflux.cli import output
+from conflux.cli.options import Settings, command
+from conflux.errors import Unreachable
+
+if TYPE_CHECKING:
+    from conflux.client.client import ReadConsistency
+
+
+@command(
+    "state",
+    examples=[
+        "conflux state",
+        "conflux state --node n2                  # what n2 has, which may lag behind",
+        "conflux state --json",
+    ],
+)
+@click.option(
+    "--consistency",
+    type=click.Choice(["linearizable", "local"]),
+    help="linearizable: confirmed by a majority, the default; local: what the node that answers has, the default "
+    "with --node.",
+)
+@click.option("--node", metavar="ID", help="Ask this node: its label, or the beginning of its id.")
+def state(settings: Settings, consistency: ReadConsistency | None, node: str | None) -> None:
+    """Print the state."""
+    from conflux.wire.states import to_plain
+
+    endpoints = [endpoint_of(settings, node)] if node else []
+    wanted: ReadConsistency = consistency or ("local" if node else "linearizable")
+    with settings.client(endpoints) as client:
+        revision, found = client.get_revision_and_state(wanted, timeout=settings.timeout())
+    plain = to_plain(found)
+    if settings.json:
+        output.print_json({"revision": revision, "state": plain})
+        return
+    output.print_line(output.to_json(plain, indent=2 if output.on_terminal() else None))
+    if settings.verbosity > 0:
+        output.note(f"revision {revision}, {wanted}")
+
+
+def endpoint_of(settings: Settings, text: str) -> str:
+    """Where the node listens that was named.
+
+    Raises:
+        OptionsError: no such node.
+        Unreachable: nobody knows where it listens.
+    """
+    from conflux.cli.identify import pick
+    from conflux.cli.local_nodes import LocalNode, local_nodes
+
+    nodes = {node.identity: node for node in local_nodes(settings.cluster_dir) if node.endpoint}
+    if settings.endpoints or not nodes:
+        with settings.client() as client:
+            members = [member for report in client.status() for member in report["members"]]
+        nodes = {
+            member["id"]: LocalNode(
+                label=member["label"],
+                identity=member["id"],
+                directory=settings.cluster_dir / member["label"],
+                endpoint=member["endpoint"],
+            )
+            for member in members
+        }
+        if not nodes:
+            raise Unreachable("no node answers that could say where the others are")
+    found = pick([*nodes.values()], text)
+    if not found.endpoint:
+        raise Unreachable(f"nobody knows where {found.label} listens", hint="Name its address with --endpoint.")
+    return found.endpoint

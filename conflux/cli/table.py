@@ -1,0 +1,122 @@
+"""The picture of a cluster for people: `conflux status`, and the live view of `conflux start`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from conflux.cli.identify import shortened
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Status = Mapping[str, Any]
+Row = Mapping[str, Any]
+NOTHING = "-"
+GAP = 2  # between two columns
+
+
+def _text(value: object) -> str:
+    return NOTHING if value is None else str(value)
+
+
+def _log(row: Row) -> str:
+    if row["last_index"] is None:
+        return NOTHING
+    return f"{row['first_index']}..{row['last_index']}" if row["last_index"] >= row["first_index"] else "empty"
+
+
+def _app(row: Row) -> str:
+    return NOTHING if row["app"] is None else f"{row['app']} v{row['app_version']}"
+
+
+def _health(row: Row) -> str:
+    return "healthy" if row["healthy"] else _text(row["problem"])
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "node": lambda row: _text(row["label"]),
+    "id": lambda row: _text(row["id"])[:8],
+    "role": lambda row: _text(row["role"]),
+    "term": lambda row: _text(row["term"]),
+    "commit": lambda row: _text(row["commit_index"]),
+    "revision": lambda row: _text(row["applied_revision"]),
+    "lag": lambda row: _text(row["lag"]),
+    "log": _log,
+    "snapshot": lambda row: _text(row["snapshot_index"] or None),
+    "endpoint": lambda row: _text(row["endpoint"]),
+    "pid": lambda row: _text(row["pid"]),
+    "app": _app,
+    "health": _health,
+}
+_LEAST_NEEDED_FIRST = ("app", "snapshot", "id", "log", "lag", "pid", "term", "endpoint")
+_ON_THE_RIGHT = {"term", "commit", "revision", "lag", "snapshot", "pid"}
+
+
+def headline(status: Status) -> str:
+    """One line: which cluster, who leads it, and what is wrong where something is."""
+    nodes = status["nodes"]
+    identity = f" ({status['cluster_id'][:8]})" if status["cluster_id"] else ""
+    return f"cluster {status['cluster']}{identity}, {len(nodes)} nodes: {_condition(status)}"
+
+
+def _condition(status: Status) -> str:
+    nodes, answering, quorum = status["nodes"], status["answering"], status["quorum"]
+    if status["waiting_for"]:
+        return f"not formed yet, {status['waiting_for']}"
+    if answering < quorum:
+        return f"no quorum, {answering} of {len(nodes)} answer and {quorum} are needed; `state --node ID` still works"
+    if status["leader"] is None:
+        return "no leader now"
+    labels = {row["id"]: row["label"] for row in nodes}
+    leader = labels.get(status["leader"], shortened(status["leader"]))
+    missing = f", {len(nodes) - answering} do not answer" if answering < len(nodes) else ""
+    return f"{leader} leads in term {status['term']}{missing}"
+
+
+def plain_rows(status: Status) -> list[list[str]]:
+    """The table's cells, its titles first."""
+    return [[*COLUMNS], *([cell(row) for cell in COLUMNS.values()] for row in status["nodes"])]
+
+
+def plain_lines(status: Status) -> list[str]:
+    """The table as lines of text, aligned, for pipes."""
+    rows = plain_rows(status)
+    widths = [max(len(row[place]) for row in rows) for place in range(len(COLUMNS))]
+    return [(" " * GAP).join(_aligned(row, widths)).rstrip() for row in rows]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        cell.rjust(width) if title in _ON_THE_RIGHT else cell.ljust(width)
+        for title, cell, width in zip(COLUMNS, row, widths, strict=True)
+    ]
+
+
+def columns_within(status: Status, width: int) -> list[str]:
+    """The titles of the columns that fit next to each other; on a narrow terminal the least needed go first."""
+    rows = plain_rows(status)
+    widths = {title: max(len(row[place]) for row in rows) + GAP for place, title in enumerate(COLUMNS)}
+    shown = [*COLUMNS]
+    for title in _LEAST_NEEDED_FIRST:
+        if sum(widths[each] for each in shown) - GAP <= width:
+            break
+        shown.remove(title)
+    return shown
+
+
+def status_table(status: Status, width: int | None = None) -> Table:
+    """The table for a terminal, of this one's width unless another is given."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    titles = columns_within(status, width or shutil.get_terminal_size().columns)
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, title_justify="left", title_style="bold")
+    table.title = escape(headline(status))
+    for title in titles:
+        table.add_column(title, justify="right" if title in _ON_THE_RIGHT else "left", header_style="dim")
+    for row in status["nodes"]:
+        style = "red" if not row["healthy"] else "green" if row["id"] == status["leader"] else ""
+        table.add_row(*(escape(COLUMNS[title](row)) for title in titles), style=style)
+    return table
