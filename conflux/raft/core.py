@@ -32,7 +32,7 @@ from conflux.raft.messages import (
 from conflux.raft.options import Options
 from conflux.raft.progress import Progress
 from conflux.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
-from conflux.raft.sanity import is_sane
+from conflux.raft.sanity import TERM_LEAP_MAX, is_sane
 
 NoopPayload = Callable[[bytes | None], bytes]  # payload of the log's last entry (None: empty log) → a no-op's payload
 
@@ -121,7 +121,7 @@ class Raft:
     def ticks_to_timer(self) -> int:
         """How many ticks from now `tick` has something to do; a shell may sleep that long."""
         if isinstance(self.role, Leader):
-            return max(1, self.options.heartbeat_ticks - self.role.heartbeat_elapsed)
+            return replication.ticks_to_timer(self, self.role)
         return max(1, self.election_timeout - self.election_elapsed)
 
     # -- the doors -----------------------------------------------------------------------------------------------
@@ -130,6 +130,8 @@ class Raft:
         """Take a message from another node. What makes no sense is dropped."""
         self._expect_nothing_persisting()
         message = envelope.message
+        if envelope.term > self.term + TERM_LEAP_MAX:
+            return None
         if envelope.receiver != self.identity or envelope.sender == self.identity or not is_sane(envelope):
             return None
         if isinstance(message, VoteRequest) and message.pre:
@@ -249,8 +251,9 @@ class Raft:
             self.term = term
             self.vote = None
             self._hard_state_dirty = True
+        if not isinstance(self.role, Follower):
+            self.draw_election_timeout()  # a mere later term is no reason to wait longer (figure 2, followers)
         self.role = Follower(leader=leader)
-        self.draw_election_timeout()
 
     def become_pre_candidate(self) -> None:
         """Ask whether an election would be won, with the term as it is."""
@@ -275,7 +278,7 @@ class Raft:
         others = [member for member in self.configuration.members if member != self.identity]
         next_index = self.log.last_index + 1
         self.role = Leader(
-            progress={member: Progress(next_index=next_index, heard=True) for member in others},
+            progress={member: Progress(next_index=next_index) for member in others},
             noop_index=next_index,
         )
         self.append_as_leader(self._noop_payload(self.log.last_payload()), Kind.NOOP)

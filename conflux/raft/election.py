@@ -59,11 +59,11 @@ def on_vote_reply(raft: Raft, voter: NodeId, reply: VoteReply) -> None:
 
 
 def count_vote(raft: Raft, voter: NodeId, *, granted: bool) -> None:
-    """Count an answer; the first of a voter stands. A majority wins."""
+    """Count an answer; a granted vote stays granted, whatever comes late. A majority wins."""
     role = raft.role
     invariant(isinstance(role, PreCandidate | Candidate), "only candidates count votes")
     assert isinstance(role, PreCandidate | Candidate)
-    role.votes.setdefault(voter, granted)
+    role.votes[voter] = granted or role.votes.get(voter, False)
     if not raft.configuration.has_quorum(node for node, yes in role.votes.items() if yes):
         return
     if isinstance(role, PreCandidate):

@@ -17,7 +17,8 @@ def broadcast(raft: Raft, role: Leader) -> None:
     role.heartbeat_elapsed = 0
     role.round += 1
     for peer, progress in role.progress.items():
-        if progress.mode is Mode.REPLICATE:
+        if progress.mode is Mode.REPLICATE and progress.sent_at_round[0] <= progress.acked_round:
+            # A mark that is not answered yet stays: where rounds are quicker than answers none would ever be met.
             progress.sent_at_round = (role.round, progress.next_index - 1)
         _send(raft, peer, progress, role.round)
 

@@ -24,10 +24,11 @@ class Progress:
     match_index: int = 0  # highest entry known to be on the follower's disk and equal to ours
     mode: Mode = Mode.PROBE
     probe_sent: bool = False  # in PROBE: an Append is on the way
-    heard: bool = False  # since the last check of the quorum
+    silence: int = 0  # ticks since it was heard
     acked_round: int = 0  # highest round of heartbeats that it answered
     commit_sent: int = 0  # highest commit index that it was told
     sent_at_round: tuple[int, int] = (0, 0)  # (round, last index sent before it): what its answer must have seen
+    probe_round: int = 0  # in PROBE: the last round begun before the probe left
     inflight: deque[tuple[int, int]] = field(default_factory=deque)  # (last index, bytes) of each Append on the way
     inflight_bytes: int = 0
 
@@ -60,5 +61,6 @@ class Progress:
         self.mode = Mode.PROBE
         self.next_index = max(next_index, self.match_index + 1)
         self.probe_sent = False
+        self.sent_at_round = (0, 0)
         self.inflight.clear()
         self.inflight_bytes = 0

@@ -27,7 +27,8 @@ def on_append(raft: Raft, leader: NodeId, append: Append) -> None:
     if append.prev_index > log.last_index:
         hint = Rejected(prev_index=append.prev_index, conflict_term=0, conflict_index=log.last_index + 1)
         return raft.reply(leader, hint)
-    if append.prev_index > raft.commit_index and not log.matches(append.prev_index, append.prev_term):
+    if append.prev_index >= log.snapshot_index and not log.matches(append.prev_index, append.prev_term):
+        invariant(append.prev_index > raft.commit_index, "a committed entry is never dropped")
         conflict_term = log.term_at(append.prev_index)
         first = log.first_index_of_term_at(append.prev_index)
         hint = Rejected(prev_index=append.prev_index, conflict_term=conflict_term, conflict_index=first)
@@ -53,7 +54,7 @@ def _take(raft: Raft, entry: Entry) -> None:
     """Take one entry: known ones stay (a late message must not cut the log), a conflict cuts from there on."""
     log = raft.log
     if entry.index <= log.last_index:
-        if entry.index <= log.snapshot_index or log.term_at(entry.index) == entry.term:
+        if entry.index < log.snapshot_index or log.term_at(entry.index) == entry.term:
             return
         raft.truncate_from(entry.index)
     log.append(entry)
@@ -63,26 +64,36 @@ def _take(raft: Raft, entry: Entry) -> None:
 
 
 def tick_leader(raft: Raft, role: Leader) -> None:
-    """One tick of a leader: heartbeats, and from time to time a look whether a quorum still answers."""
+    """One tick of a leader: heartbeats, and a look whether a quorum still answers."""
     role.heartbeat_elapsed += 1
-    role.quorum_elapsed += 1
-    if role.quorum_elapsed >= raft.options.election_ticks_min:
-        role.quorum_elapsed = 0
-        heard = [raft.identity] + [peer for peer, progress in role.progress.items() if progress.heard]
-        if not raft.configuration.has_quorum(heard):
-            return raft.become_follower(raft.term, leader=None)  # thesis 6.2
-        for progress in role.progress.values():
-            progress.heard = False
+    heard = [raft.identity]
+    for peer, progress in role.progress.items():
+        progress.silence += 1
+        if progress.silence < raft.options.election_ticks_min:
+            heard.append(peer)
+    if not raft.configuration.has_quorum(heard):
+        return raft.become_follower(raft.term, leader=None)  # thesis 6.2
     transfer.tick(raft, role)
     if role.heartbeat_elapsed >= raft.options.heartbeat_ticks:
         heartbeats.broadcast(raft, role)
     return None
 
 
+def ticks_to_timer(raft: Raft, role: Leader) -> int:
+    """Ticks until a heartbeat is due, a follower falls silent, or a transfer is given up: never too many."""
+    options = raft.options
+    silent = [options.election_ticks_min - progress.silence for progress in role.progress.values()]
+    waits = [options.heartbeat_ticks - role.heartbeat_elapsed, *(wait for wait in silent if wait > 0)]
+    if role.transferee is not None:
+        waits.append(options.election_ticks_max - role.transfer_elapsed)
+    return max(1, min(waits))
+
+
 def replicate(raft: Raft, role: Leader) -> None:
     """Send each follower what it lacks, as far as the limits allow."""
     for peer, progress in role.progress.items():
         if progress.mode is Mode.PROBE and progress.may_send(raft.options):
+            progress.probe_round = role.round
             _send_append(raft, peer, progress)
         while (
             progress.mode is Mode.REPLICATE
@@ -97,7 +108,7 @@ def on_accepted(raft: Raft, follower: NodeId, accepted: Accepted) -> None:
     role, progress = _of_follower(raft, follower)
     if role is None or progress is None or accepted.match_index > raft.log.last_index:
         return
-    progress.heard = True
+    progress.silence = 0
     if accepted.match_index < progress.match_index:
         return  # late
     progress.accepted(accepted.match_index)
@@ -110,7 +121,7 @@ def on_rejected(raft: Raft, follower: NodeId, rejected: Rejected) -> None:
     role, progress = _of_follower(raft, follower)
     if role is None or progress is None:
         return
-    progress.heard = True
+    progress.silence = 0
     if not progress.match_index < rejected.prev_index <= raft.log.last_index:
         return  # late: the logs were found to agree beyond it since
     if progress.mode is Mode.PROBE and rejected.prev_index != progress.next_index - 1:
@@ -123,12 +134,13 @@ def on_heartbeat_reply(raft: Raft, follower: NodeId, reply: HeartbeatReply) -> N
     role, progress = _of_follower(raft, follower)
     if role is None or progress is None or reply.round > role.round:
         return
-    progress.heard = True
+    progress.silence = 0
     progress.acked_round = max(progress.acked_round, reply.round)
     at_round, sent = progress.sent_at_round
     if progress.mode is Mode.PROBE:
-        progress.probe_sent = False
-    elif reply.round == at_round and progress.match_index < sent:
+        if reply.round > progress.probe_round:
+            progress.probe_sent = False
+    elif reply.round >= at_round and progress.match_index < sent:
         # Links are first in, first out: an Append sent before this heartbeat would have been answered before it.
         progress.probe_from(progress.match_index + 1)
     reads.confirm(raft, role)

@@ -52,7 +52,6 @@ class Leader:
     noop_index: int  # first entry of this term: before it commits nothing of the past is known to be committed
     round: int = 0  # of heartbeats
     heartbeat_elapsed: int = 0
-    quorum_elapsed: int = 0
     unconfirmed: list[int] = field(default_factory=list)  # reads whose round has not begun
     reads: list[PendingRead] = field(default_factory=list)
     transferee: NodeId | None = None

@@ -15,6 +15,7 @@ from conflux.raft.messages import (
 )
 
 NUMBER_MAX = 2**62  # terms, indices and rounds beyond it are no accident
+TERM_LEAP_MAX = 2**32  # nobody missed that many elections: one lie must not use up all terms
 
 
 def is_sane(envelope: Envelope) -> bool:
@@ -22,8 +23,8 @@ def is_sane(envelope: Envelope) -> bool:
     if not 0 < envelope.term <= NUMBER_MAX:
         return False
     match envelope.message:
-        case VoteRequest(last_index=index, last_term=term):
-            return _all_numbers(index, term) and term <= envelope.term
+        case VoteRequest(last_index=index, last_term=term) as request:
+            return _is_place(index, term) and term < envelope.term and not (request.pre and request.transfer)
         case Append() as append:
             return _is_sane_append(append, envelope.term)
         case Accepted(match_index=number) | HeartbeatReply(round=number):
@@ -37,14 +38,19 @@ def is_sane(envelope: Envelope) -> bool:
 
 
 def _is_sane_append(append: Append, term: int) -> bool:
-    if not _all_numbers(append.prev_index, append.prev_term, append.commit_index):
+    if not (_is_place(append.prev_index, append.prev_term) and _all_numbers(append.commit_index)):
         return False
     previous_index, previous_term = append.prev_index, append.prev_term
     for entry in append.entries:
-        if entry.index != previous_index + 1 or not previous_term <= entry.term <= term:
+        if entry.index != previous_index + 1 or not max(previous_term, 1) <= entry.term <= term:
             return False
         previous_index, previous_term = entry.index, entry.term
     return previous_term <= term and previous_index <= NUMBER_MAX
+
+
+def _is_place(index: int, term: int) -> bool:
+    """True where there may be an entry of `term` at `index`: 0 stands for the log's beginning, and only there."""
+    return _all_numbers(index, term) and (index == 0) == (term == 0)
 
 
 def _all_numbers(*numbers: int) -> bool:
