@@ -35,8 +35,9 @@ def main() -> int:
         for label in ("n1", "n2", "n3", "n4", "n5"):
             status = status or _show(command, typed, "state", "--node", label)
         status = status or _show(command, typed, "inspect-log", "--node", "n1")
-        _say_next(typed)
-        if sys.stdout.isatty() and status == 0:
+        stays_up = sys.stdout.isatty() and status == 0
+        _say_next(typed, stays_up=stays_up)
+        if stays_up:
             print("The cluster stays up until you press Ctrl-C.\n")
             _run(command, "status", "--watch")
     except KeyboardInterrupt:
@@ -47,10 +48,12 @@ def main() -> int:
     return status or stopped
 
 
-def _say_next(typed: str) -> None:
+def _say_next(typed: str, *, stays_up: bool) -> None:
     where = f"cd {shlex.quote(os.getcwd())}"
-    print(f"Next, in another terminal (the data stays in .demo, so this works later too):\n\n  {where}")
-    for line in ("start", "perform append baz", "watch --from-revision 1", "status", "stop"):
+    print("Next, in another terminal:" if stays_up else "Next (the data stays in .demo):")
+    print(f"\n  {where}")
+    begin = () if stays_up else ("start --detach",)
+    for line in (*begin, "perform append baz", "watch --from-revision 1", "status", "stop"):
         print(f"  {typed} {line}")
     print()
 

@@ -37,10 +37,10 @@ def logs(settings: Settings, node: str | None, follow: bool) -> None:
         raise ConfluxError(f"no node has written a log here: {where}", hint=hint)
     printer = _Printer(settings, [each.label for each in nodes])
     with output.ending_with_reader():
-        printer.print(files)
+        printer.print([line for file in files for line in file.new_lines(whole=follow)])
         while follow:
             time.sleep(FOLLOW_SECONDS)
-            printer.print(files)
+            printer.print([line for file in files for line in file.new_lines(whole=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,15 @@ class _LogFile:
         self._part = ""
         self._time = ""
 
-    def new_lines(self) -> Iterator[_Line]:
-        """The lines that were written since the last call; one without its end waits for that."""
+    def new_lines(self, *, whole: bool) -> Iterator[_Line]:
+        """The lines that were written since the last call; with `whole` one without its end waits for that."""
         if self._file is None and not self._open():
             return
         yield from self._lines()
         if self._is_rotated() and self._open():
             yield from self._lines()
+        if self._part and not whole:
+            yield self._line(self._part)
 
     def _open(self) -> bool:
         try:
@@ -89,9 +91,12 @@ class _LogFile:
         assert self._file is not None
         *lines, self._part = (self._part + self._file.read()).split("\n")
         for line in lines:
-            found = TIME.match(line)
-            self._time = found.group() if found else self._time
-            yield _Line(self._time, self._node, line)
+            yield self._line(line)
+
+    def _line(self, text: str) -> _Line:
+        found = TIME.match(text)
+        self._time = found.group() if found else self._time
+        return _Line(self._time, self._node, text)
 
 
 class _Printer:
@@ -99,9 +104,8 @@ class _Printer:
         self._json = settings.json
         self._width = max(len(label) for label in labels) if len(labels) > 1 else 0
 
-    def print(self, files: list[_LogFile]) -> None:
-        """Print what is new, merged."""
-        lines = [line for file in files for line in file.new_lines()]
+    def print(self, lines: list[_Line]) -> None:
+        """Print lines of several nodes, merged."""
         for line in sorted(lines, key=lambda line: line.time):  # stable: a node's lines keep their order
             output.print_line(self._shown(line))
         output.flush()

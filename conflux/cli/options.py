@@ -39,6 +39,7 @@ class Settings:
     cluster: str = DEFAULT_CLUSTER
     cluster_was_named: bool = False  # by an option or the environment
     data_dir: Path
+    data_dir_was_named: bool = False
     endpoints: tuple[str, ...] = ()
     key: Path | None = None
     json: bool = False
@@ -121,11 +122,18 @@ def settings_of(ctx: click.Context) -> Settings:
     """What was given before and after the command's name, and in the environment."""
     given = dict(given_in(ctx))
     data_dir = given.pop("data_dir", None)
+    is_named = data_dir is not None
     if data_dir is None:
         from conflux.client.finding import default_data_dir
 
         data_dir = default_data_dir()
     verbosity = given.pop("verbose", 0) - given.pop("quiet", 0)
     json = given.pop("output", "text") == "json"
-    named = "cluster" in given
-    return Settings(data_dir=Path(data_dir), json=json, verbosity=verbosity, cluster_was_named=named, **given)
+    return Settings(
+        data_dir=Path(data_dir),
+        data_dir_was_named=is_named,
+        cluster_was_named="cluster" in given,
+        json=json,
+        verbosity=verbosity,
+        **given,
+    )

@@ -126,7 +126,9 @@ def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any) 
     _print_nodes(settings, launcher)
     if not settings.json:
         serves = "The cluster serves." if is_whole else "The nodes listen; `conflux status` tells who is missing."
-        click.echo(f"{serves} Next: conflux perform append foo; conflux status; conflux stop.", err=True)
+        is_plain = not settings.cluster_was_named and not settings.data_dir_was_named
+        follows = " Next: conflux perform append foo; conflux status; conflux stop." if is_plain else ""
+        click.echo(serves + follows, err=True)
 
 
 def _print_nodes(settings: Settings, launcher: Launcher) -> None:

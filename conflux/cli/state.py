@@ -55,23 +55,18 @@ def endpoint_of(settings: Settings, text: str) -> str:
     """
     from conflux.cli.identify import pick
     from conflux.cli.local_nodes import LocalNode, local_nodes
+    from conflux.cli.status import look
 
-    nodes = {node.identity: node for node in local_nodes(settings.cluster_dir) if node.endpoint}
+    nodes = [node for node in local_nodes(settings.cluster_dir) if node.endpoint and node.identity]
     if settings.endpoints or not nodes:
         with settings.client() as client:
-            members = [member for report in client.status() for member in report["members"]]
-        nodes = {
-            member["id"]: LocalNode(
-                label=member["label"],
-                identity=member["id"],
-                directory=settings.cluster_dir / member["label"],
-                endpoint=member["endpoint"],
-            )
-            for member in members
-        }
-        if not nodes:
-            raise Unreachable("no node answers that could say where the others are")
-    found = pick([*nodes.values()], text)
+            rows = look(settings, client, settings.timeout())["nodes"]
+        place = settings.cluster_dir
+        nodes = [
+            LocalNode(label=row["label"], identity=row["id"], directory=place / row["label"], endpoint=row["endpoint"])
+            for row in rows
+        ]
+    found = pick(nodes, text)
     if not found.endpoint:
         raise Unreachable(f"nobody knows where {found.label} listens", hint="Name its address with --endpoint.")
     return found.endpoint

@@ -71,7 +71,9 @@ def _condition(status: Status) -> str:
         return "no leader now"
     labels = {row["id"]: row["label"] for row in nodes}
     leader = labels.get(status["leader"], shortened(status["leader"]))
-    missing = f", {len(nodes) - answering} do not answer" if answering < len(nodes) else ""
+    silent = [row["label"] for row in nodes if row["pid"] is None]
+    verb = "does" if len(silent) == 1 else "do"
+    missing = f"; {', '.join(silent)} {verb} not answer" if silent else ""
     return f"{leader} leads in term {status['term']}{missing}"
 
 

@@ -51,8 +51,7 @@ class Asked:
         self.parts = bytearray()
         self.revision = 0
         self.index = 0
-        self.address = ""
-        self.asked_s = 0.0
+        self.asked_s = 0.0  # 0: not on its way
         self.refusal: ConfluxError | None = None  # why the last attempt failed
 
     @property
@@ -188,7 +187,7 @@ class Engine:
 
     def _wait_s(self, now_s: float) -> float:
         waits = [WAIT_SECONDS_MAX, self._requester.wait_s(now_s)]
-        waits += [max(0.01, asked.asked_s + ASK_AGAIN_SECONDS - now_s) for asked in self._asked.values()]
+        waits += [max(0.01, each.asked_s + ASK_AGAIN_SECONDS - now_s) for each in self._asked.values() if each.asked_s]
         waits += [max(0.05, feed.renew_s - now_s) for feed in self._watches.values()]
         return min(wait for wait in waits if wait is not None)
 
@@ -221,10 +220,10 @@ class Engine:
         elif now_s - asked.asked_s >= ASK_AGAIN_SECONDS:
             if asked.asked_s:
                 self.link.move_on()
-            asked.asked_s = now_s
+            asked.asked_s = 0.0
             asked.parts.clear()
-            if self.link.send(asked.message):
-                asked.address = self.link.target
+            if self.link.send(asked.message):  # else again as soon as a link takes a frame: `poll` ends then
+                asked.asked_s = now_s
 
     def _refused(self, asked: Asked, refused: Refused, now_s: float) -> None:
         if not asked.is_read:

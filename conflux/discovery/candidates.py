@@ -110,6 +110,6 @@ class Candidates:
 
 def _in_turn(places: Hints[Place], rank: Callable[[str], int]) -> list[str]:
     """A node's addresses: of its newest life first, near before far."""
-    life = {incarnation: number for number, incarnation in enumerate(dict.fromkeys(each.incarnation for each in places))}
-    ordered = sorted(places, key=lambda place: (-life[place.incarnation], rank(place.address)))
+    lives = list(dict.fromkeys(place.incarnation for place in places))
+    ordered = sorted(places, key=lambda place: (-lives.index(place.incarnation), rank(place.address)))
     return [place.address for place in ordered]

@@ -47,6 +47,8 @@ def interface_addresses(*, loopback: bool = False) -> tuple[InterfaceAddress, ..
             literal = ipaddress.ip_address(host)
             if literal.is_loopback != loopback or literal.is_unspecified or not _is_usable(host, scope):
                 continue
+            if loopback and literal.version == 6:
+                continue  # there is no multicast on ::1
             virtual = adapter.name.startswith(_VIRTUAL_PREFIXES)
             found.append(InterfaceAddress(virtual, adapter.name, host, ip.network_prefix, adapter.index or 0))
     return tuple(sorted(found)[:INTERFACE_ADDRESSES_MAX])

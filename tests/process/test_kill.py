@@ -89,7 +89,7 @@ def test_performs_go_on_with_three_of_five_and_end_in_time_with_two(start_cluste
     cluster.kill("n3")
     ran = cluster.run("perform", "append", "two are not", "--timeout", "3")
     assert ran.status in (4, 6)
-    assert len(ran.err.splitlines()) == 1 and "leader" in ran.err or "unknown" in ran.err
+    assert (len(ran.err.splitlines()) == 1 and "leader" in ran.err) or "unknown" in ran.err
     cluster.start()
     assert cluster.run("perform", "append", "all are back").status == 0
     state = cluster.state()

@@ -1,0 +1,200 @@
+"""Finding nodes on a LAN with no address given: mDNS, through zeroconf.
+
+What is heard is a hint for dialling and nothing else. Anybody on the LAN can say anything: that a node is gone, that it
+is elsewhere, that there are thousands. The answer to all of it is the same: keep what was known, try what is new, up to
+a limit, and let the handshake with the cluster's key decide who is who.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from conflux.discovery.candidates import Candidates, Hints
+from conflux.discovery.interfaces import InterfaceAddress, nearness
+from conflux.discovery.lookout import Lookout
+from conflux.discovery.record import INSECURE, Announcement, Sighting
+from conflux.transport.address import Address
+
+IGNORED_MAX = 256  # strangers that are remembered, so that each is counted once
+CLUSTERS_MAX = 16
+COUNTED = (
+    *("other_keys", "other_clusters", "malformed", "too_many"),
+    *("announcements", "queries", "sessions", "failures"),
+)
+SETTLE_SECONDS = 0.3  # between the first node of a cluster that is found and the others
+
+
+class MdnsDiscovery:
+    """Announces this node and finds those of the same cluster name and key.
+
+    Args:
+        cluster: its name.
+        fingerprint: of the cluster's key; None for a cluster without one, told apart by its name alone.
+        identity: this node's.
+        address: HOST:PORT as others are to reach it; 0.0.0.0 or [::] announces the addresses of all interfaces.
+        label: for people with an mDNS browser.
+        loopback: listen on this machine's loopback interface and nowhere else, as tests do.
+
+    Raises:
+        ValueError: something that can't be announced; a loopback address above all, which would lead others nowhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: str,
+        fingerprint: str | None,
+        identity: str,
+        address: str,
+        label: str = "",
+        loopback: bool = False,
+    ) -> None:
+        own = Announcement(
+            cluster=cluster,
+            fingerprint=fingerprint if fingerprint is not None else INSECURE,
+            identity=identity,
+            address=Address.parse(address),
+            label=label,
+        )
+        self._own = own
+        self._counts: Counter[str] = Counter()
+        self._candidates = Candidates(random.Random())
+        self._ignored: Hints[tuple[str, ...]] = Hints(IGNORED_MAX, random.Random())
+        self._local: tuple[InterfaceAddress, ...] = ()
+        self._addresses: list[str] = []  # replaced, never changed: the node reads it from its own thread
+        self._lookout = Lookout(self, announcement=own, counts=self._counts, loopback=loopback)
+        self._lookout.start()
+
+    def addresses(self) -> list[str]:
+        return self._addresses
+
+    def close(self) -> None:
+        self._lookout.close()
+
+    def counters(self) -> dict[str, int]:
+        """What was seen and done since the start.
+
+        `other_keys`, `other_clusters`, `malformed`, `too_many`: heard and ignored. `displaced`: candidates that had to
+        go for newer ones. `announcements`, `queries`, `sessions`, `failures`: how this node's own part went.
+        `candidates`, `addresses`: how many there are now.
+        """
+        counted = {name: self._counts[name] for name in COUNTED}
+        sizes = {"candidates": len(self._candidates), "addresses": len(self._addresses)}
+        return counted | sizes | {"displaced": self._candidates.displaced}
+
+    # What the lookout's thread calls.
+
+    def hear(self, sightings: list[Sighting]) -> None:
+        if sum(self._is_candidate(sighting) for sighting in sightings):
+            self._publish()
+
+    def instances(self) -> list[str]:
+        return self._candidates.instances()
+
+    def swept(self, local: tuple[InterfaceAddress, ...]) -> None:
+        self._local = local
+        self._candidates.forget(time.monotonic())
+        self._publish()
+
+    def _is_candidate(self, sighting: Sighting) -> bool:
+        """Take note of what was said, as a candidate or as something to ignore."""
+        own = self._own
+        if sighting.cluster != own.cluster:
+            self._ignore("other_clusters", sighting)
+        elif sighting.fingerprint != own.fingerprint:
+            if self._ignore("other_keys", sighting):
+                self._lookout.complain(
+                    "key",
+                    "another cluster of the name %s is on this LAN: its key is %s, ours is %s (heard from %s)",
+                    *(own.cluster, sighting.fingerprint, own.fingerprint, ", ".join(sighting.addresses) or "nowhere"),
+                )
+        elif sighting.identity != own.identity and sighting.addresses:
+            self._candidates.hear(sighting, time.monotonic())
+            return True
+        return False
+
+    def _ignore(self, cause: str, sighting: Sighting) -> bool:
+        """True: it is the first time that this one is ignored."""
+        key = (sighting.instance, sighting.cluster, sighting.fingerprint)
+        is_new = key not in self._ignored
+        self._ignored.hear(key, time.monotonic())
+        self._counts[cause] += is_new
+        return is_new
+
+    def _publish(self) -> None:
+        self._addresses = self._candidates.addresses(nearness(self._local))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCluster:
+    """A cluster that somebody announces under our key's fingerprint. The handshake shows whether it holds the key."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+def find_clusters(
+    *, fingerprint: str, cluster: str | None, seconds: float, loopback: bool = False
+) -> list[FoundCluster]:
+    """Look for clusters whose key is held, saying nothing but the question. Sorted by name.
+
+    Args:
+        fingerprint: of the key that is held.
+        cluster: the name of the one that is wanted; None for all, which takes all of `seconds`.
+        seconds: how long to look; a wanted cluster is handed over as soon as it is found.
+        loopback: look on this machine's loopback interface and nowhere else, as tests do.
+    """
+    search = _Search(fingerprint, cluster)
+    lookout = Lookout(search, announcement=None, counts=Counter(), loopback=loopback)
+    lookout.start()
+    try:
+        deadline_s = time.monotonic() + seconds
+        if search.found.wait(seconds):
+            time.sleep(max(0.0, min(SETTLE_SECONDS, deadline_s - time.monotonic())))
+    finally:
+        lookout.close()
+    return search.clusters()
+
+
+class _Search:
+    """What a client's lookout has heard of."""
+
+    def __init__(self, fingerprint: str, cluster: str | None) -> None:
+        self.found = threading.Event()  # the one that is wanted
+        self._fingerprint = fingerprint
+        self._cluster = cluster
+        self._candidates: dict[str, Candidates] = {}
+        self._lock = threading.Lock()
+        self._local: tuple[InterfaceAddress, ...] = ()
+
+    def hear(self, sightings: list[Sighting]) -> None:
+        for sighting in sightings:
+            self._hear(sighting)
+
+    def instances(self) -> list[str]:
+        return []
+
+    def swept(self, local: tuple[InterfaceAddress, ...]) -> None:
+        self._local = local
+
+    def _hear(self, sighting: Sighting) -> None:
+        is_wanted = self._cluster is None or sighting.cluster == self._cluster
+        if sighting.fingerprint != self._fingerprint or not is_wanted or not sighting.addresses:
+            return
+        with self._lock:
+            if len(self._candidates) < CLUSTERS_MAX:
+                self._candidates.setdefault(sighting.cluster, Candidates(random.Random()))
+            if sighting.cluster in self._candidates:
+                self._candidates[sighting.cluster].hear(sighting, time.monotonic())
+        if self._cluster is not None:
+            self.found.set()
+
+    def clusters(self) -> list[FoundCluster]:
+        """What was found, with the nearest addresses of each node first."""
+        rank = nearness(self._local)
+        with self._lock:
+            return [FoundCluster(name, tuple(each.addresses(rank))) for name, each in sorted(self._candidates.items())]
