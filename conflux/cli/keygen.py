@@ -26,5 +26,5 @@ def keygen(settings: Settings, file: Path) -> None:
         output.print_json({"path": str(file), "fingerprint": key.fingerprint})
         return
     output.print_line(f"{file}  fingerprint {key.fingerprint}")
-    text = f"Give it to each node and client of the cluster: conflux status --key {shlex.quote(str(file))}"
-    output.note(f"{text} --endpoint HOST:PORT", verbosity=settings.verbosity)
+    start = f"conflux start --cluster-size 5 --local 1 --key {shlex.quote(str(file))}"
+    output.note(f"Next: copy it to each machine of the cluster, and there: {start}", verbosity=settings.verbosity)

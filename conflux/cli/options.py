@@ -55,8 +55,11 @@ class Settings:
         """How long to wait, in seconds; `default_s` where nobody said."""
         return default_s if self.timeout_s is None else self.timeout_s
 
-    def client(self, endpoints: Sequence[str] = ()) -> Client:
+    def client(self, endpoints: Sequence[str] = (), *, patience_s: float | None = None) -> Client:
         """A client of the cluster.
+
+        Args:
+            patience_s: how long there is, if that is less than the time-out.
 
         Raises:
             Unreachable: no endpoint is known.
@@ -64,7 +67,18 @@ class Settings:
         """
         from conflux.client.client import Client
 
-        return Client(self.cluster, endpoints=[*endpoints] or self.endpoints, key=self.key, data_dir=self.data_dir)
+        from conflux.client.finding import MDNS_SECONDS_MAX
+
+        client = Client(
+            self.cluster,
+            endpoints=[*endpoints] or self.endpoints,
+            key=self.key,
+            data_dir=self.data_dir,
+            mdns_seconds=max(0.1, min(MDNS_SECONDS_MAX, self.timeout() if patience_s is None else patience_s)),
+        )
+        if client.found.by_mdns:
+            click.echo(f"found the cluster {self.cluster!r} at {', '.join(client.found.endpoints)}", err=True)
+        return client
 
 
 class Command(click.Command):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from typing import TYPE_CHECKING
 
 from conflux.cli import output
 from conflux.cli.options import Settings, command
 from conflux.errors import NotApplied, NotReady, Unreachable
+
+if TYPE_CHECKING:
+    from conflux.client.client import Client
 
 ATTEMPT_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
@@ -35,17 +40,20 @@ def await_service(settings: Settings, deadline_s: float) -> int:
         Unreachable: no node answered.
     """
     reason: NotApplied | None = None
-    while True:
-        left_s = deadline_s - time.monotonic()
-        try:
-            # Anew each time: nodes that were started since are found then.
-            with settings.client() as client:
+    with contextlib.ExitStack() as clients:
+        client: Client | None = None
+        while True:
+            left_s = deadline_s - time.monotonic()
+            try:
+                client = client or clients.enter_context(settings.client())
                 return client.get_revision_and_state("linearizable", timeout=max(0.05, min(ATTEMPT_SECONDS, left_s)))[0]
-        except NotApplied as error:
-            reason = error
-        except Unreachable:
-            if reason is None and left_s <= PAUSE_SECONDS:
-                raise
-        if left_s <= PAUSE_SECONDS:
-            raise NotReady(f"the cluster {settings.cluster!r} does not serve: {reason}")
-        time.sleep(PAUSE_SECONDS)
+            except NotApplied as error:
+                reason = error
+            except Unreachable:
+                if reason is None and left_s <= PAUSE_SECONDS:
+                    raise
+                clients.close()
+                client = None  # nodes that were started since are found by a new one
+            if left_s <= PAUSE_SECONDS:
+                raise NotReady(f"the cluster {settings.cluster!r} does not serve: {reason}")
+            time.sleep(PAUSE_SECONDS)

@@ -15,7 +15,7 @@ from conflux import limits
 from conflux.app import inside_user_code
 from conflux.client.committed import Committed
 from conflux.client.engine import Asked, Engine, unreachable
-from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir, find
+from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
 from conflux.client.requester import Call, Result
 from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, NotApplied
 from conflux.transport.keys import ClusterKey
@@ -35,6 +35,7 @@ class Client:
         cluster: its name; a cluster of this machine is found in `data_dir`.
         endpoints: addresses, HOST:PORT, where it doesn't run here.
         key: the cluster's key, or the file that holds it; default: the one in the cluster's directory.
+        mdns_seconds: how long to look on the network, where a key is held and no endpoint is known.
 
     Raises:
         Unreachable: no endpoint is known.
@@ -48,6 +49,7 @@ class Client:
         endpoints: tuple[str, ...] | list[str] = (),
         key: ClusterKey | str | os.PathLike[str] | None = None,
         data_dir: str | os.PathLike[str] | None = None,
+        mdns_seconds: float = MDNS_SECONDS_MAX,
     ) -> None:
         from conflux.transport.zeromq_client import ZeroMQClientChannel
 
@@ -57,7 +59,9 @@ class Client:
             data_dir=Path(data_dir) if data_dir else default_data_dir(),
             endpoints=tuple(endpoints),
             key_file=key_file,
+            mdns_seconds=mdns_seconds,
         )
+        self.found = found
         self._endpoints = found.endpoints
         self._engine = Engine(ZeroMQClientChannel(key if isinstance(key, ClusterKey) else found.key), found.endpoints)
         self._closed = False

@@ -13,6 +13,7 @@ from conflux.storage.lock import lock_holder
 from conflux.transport.keys import ClusterKey
 
 DEFAULT_CLUSTER = "conflux"
+MDNS_SECONDS_MAX = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Found:
 
     endpoints: tuple[str, ...]
     key: ClusterKey | None
+    by_mdns: bool = False  # on the network, by the key's fingerprint: its user is told which one before it writes
 
 
 def default_data_dir() -> Path:
@@ -38,8 +40,18 @@ def running_nodes(cluster_dir: Path) -> list[tuple[Path, Runtime]]:
     return found
 
 
-def find(*, cluster: str, data_dir: Path, endpoints: tuple[str, ...] = (), key_file: Path | None = None) -> Found:
+def find(
+    *,
+    cluster: str,
+    data_dir: Path,
+    endpoints: tuple[str, ...] = (),
+    key_file: Path | None = None,
+    mdns_seconds: float = MDNS_SECONDS_MAX,
+) -> Found:
     """Endpoints and key of a cluster.
+
+    Args:
+        mdns_seconds: how long to look on the network, where a key is held and nothing runs here.
 
     Raises:
         Unreachable: nothing of it runs on this machine, and no endpoint was named.
@@ -54,8 +66,23 @@ def find(*, cluster: str, data_dir: Path, endpoints: tuple[str, ...] = (), key_f
         key = ClusterKey.load(local_key)
     if not endpoints:
         endpoints = tuple(runtime.endpoint for _, runtime in running_nodes(cluster_dir))
+    if not endpoints and key is not None:
+        return Found(_on_the_network(cluster, key, mdns_seconds), key, by_mdns=True)
     if not endpoints:
         raise Unreachable(f"no node of the cluster {cluster!r} runs here (looked in {cluster_dir})")
     if any("," in endpoint for endpoint in endpoints):
         raise OptionsError("name one address with each --endpoint")
     return Found(endpoints, key)
+
+
+def _on_the_network(cluster: str, key: ClusterKey, seconds: float) -> tuple[str, ...]:
+    """Addresses of a cluster that announces itself under this key's fingerprint; the handshake proves that it has it."""
+    from conflux.discovery.mdns import find_clusters
+
+    for found in find_clusters(fingerprint=key.fingerprint, cluster=cluster, seconds=seconds):
+        if found.addresses:
+            return found.addresses
+    raise Unreachable(
+        f"no node of the cluster {cluster!r} runs here, and none with this key was found on the network",
+        hint="Name a node with --endpoint HOST:PORT.",
+    )

@@ -119,7 +119,8 @@ def _discovery(spec: NodeSpec, key: ClusterKey | None, address: str) -> Discover
     static = StaticPeers(spec.peers)
     if not spec.mdns:
         return static
-    from conflux.discovery.mdns import CombinedDiscovery, MdnsDiscovery
+    from conflux.discovery.combined import CombinedDiscovery
+    from conflux.discovery.mdns import MdnsDiscovery
 
     fingerprint = key.fingerprint if key else None
     mdns = MdnsDiscovery(
