@@ -66,7 +66,6 @@ class Settings:
             OptionsError: the key can't be used.
         """
         from conflux.client.client import Client
-
         from conflux.client.finding import MDNS_SECONDS_MAX
 
         client = Client(

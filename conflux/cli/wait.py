@@ -45,7 +45,7 @@ def await_service(settings: Settings, deadline_s: float) -> int:
         while True:
             left_s = deadline_s - time.monotonic()
             try:
-                client = client or clients.enter_context(settings.client())
+                client = client or clients.enter_context(settings.client(patience_s=left_s))
                 return client.get_revision_and_state("linearizable", timeout=max(0.05, min(ATTEMPT_SECONDS, left_s)))[0]
             except NotApplied as error:
                 reason = error

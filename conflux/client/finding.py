@@ -76,7 +76,7 @@ def find(
 
 
 def _on_the_network(cluster: str, key: ClusterKey, seconds: float) -> tuple[str, ...]:
-    """Addresses of a cluster that announces itself under this key's fingerprint; the handshake proves that it has it."""
+    """Addresses of a cluster that announces itself under this key; the handshake proves that it has it."""
     from conflux.discovery.mdns import find_clusters
 
     for found in find_clusters(fingerprint=key.fingerprint, cluster=cluster, seconds=seconds):
