@@ -28,6 +28,7 @@ class LinesView:
     def __init__(self, first_line: str) -> None:
         self._shown: dict[str, str] = {}
         self._leader: str | None = None
+        self._waiting_for: str | None = None
         self.say(first_line)
 
     def show(self, reports: list[dict[str, Any]]) -> None:
@@ -37,6 +38,9 @@ class LinesView:
         if leader != self._leader:
             self._leader = leader
             self.say(f"{leader} leads in term {status['term']}." if leader else "Nobody leads.")
+        if status["waiting_for"] and status["waiting_for"] != self._waiting_for:
+            self.say(f"Not formed yet: {status['waiting_for']}.")
+        self._waiting_for = status["waiting_for"]
         for node in status["nodes"]:
             now = "is up" if node["pid"] else "does not answer"
             if self._shown.get(node["label"], "does not answer") != now:

@@ -165,6 +165,13 @@ class Client:
                 break
         return list(reports.values())
 
+    def get_log_text(self, endpoint: str, *, timeout: float | None = None) -> str:
+        """The end of what the node at `endpoint` wrote to its log file."""
+        self._check_open()
+        self._engine.run_soon(lambda now_s: self._engine.link.learn([endpoint]))
+        text: str = self._wait_for(self._engine.ask_log(endpoint), timeout)
+        return text
+
     def close(self) -> None:
         """End the client; whoever waits gets `Closed`, or `OutcomeUnknown` where a call was on its way."""
         if not self._closed:

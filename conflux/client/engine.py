@@ -17,12 +17,14 @@ from conflux.client.requester import Call, Requester
 from conflux.errors import ConfluxError, MalformedValue, NoLeader, NotApplied, NotReady, Unreachable
 from conflux.transport.interface import ClientChannel
 from conflux.wire.clients import (
+    AskLog,
     AskStatus,
     CloseSession,
     Code,
     Done,
     Events,
     LeaderIs,
+    LogText,
     Read,
     ReadMore,
     Refused,
@@ -45,8 +47,9 @@ WATCH_SILENT_SECONDS = 3.0  # a node that told nothing for so long is left for a
 class Asked:
     """A question that may be asked again: a read, or a transfer."""
 
-    def __init__(self, message: Any) -> None:
+    def __init__(self, message: Any, address: str | None = None) -> None:
         self.message = message
+        self.address = address  # of the one node that can answer; None: any
         self.future: Future[Any] = Future()
         self.parts = bytearray()
         self.revision = 0
@@ -132,6 +135,13 @@ class Engine:
         self.run_soon(job)
         return answers
 
+    def ask_log(self, address: str) -> Asked:
+        """Ask one node for the end of its log file."""
+        number = next(self._numbers)
+        asked = Asked(AskLog(number), address)
+        self.run_soon(lambda now_s: self._asked.__setitem__(number, asked))
+        return asked
+
     def watch(self, from_revision: int) -> WatchFeed:
         """Begin a watch."""
         feed = WatchFeed(next(self._numbers), from_revision)
@@ -202,6 +212,8 @@ class Engine:
                 self._state_part(self._asked[message.request], address, message)
             case Refused() if message.request in self._asked:
                 self._refused(self._asked[message.request], message, now_s)
+            case LogText() if message.request in self._asked:
+                _resolve(self._asked.pop(message.request).future, message.text)
             case Done() if message.request in self._asked:
                 _resolve(self._asked.pop(message.request).future, None)
             case Events() if message.watch in self._watches:
@@ -218,11 +230,14 @@ class Engine:
         if asked.future.cancelled():
             self._asked.pop(asked.message.request, None)
         elif now_s - asked.asked_s >= ASK_AGAIN_SECONDS:
-            if asked.asked_s:
+            if asked.asked_s and asked.address is None:
                 self.link.move_on()
             asked.asked_s = 0.0
             asked.parts.clear()
-            if self.link.send(asked.message):  # else again as soon as a link takes a frame: `poll` ends then
+            address, message = asked.address, asked.message
+            if (
+                self.link.send(message) if address is None else self.link.send_to(address, message)
+            ):  # else again as soon as a link takes a frame: `poll` ends then
                 asked.asked_s = now_s
 
     def _refused(self, asked: Asked, refused: Refused, now_s: float) -> None:

@@ -22,6 +22,9 @@ class CombinedDiscovery:
     def addresses(self) -> list[str]:
         return interleave([discovery.addresses() for discovery in self._discoveries], limits.CANDIDATES_MAX)
 
+    def remarks(self) -> list[str]:
+        return [remark for discovery in self._discoveries for remark in discovery.remarks()]
+
     def close(self) -> None:
         for discovery in self._discoveries:
             discovery.close()

@@ -12,6 +12,10 @@ class Discovery(Protocol):
         """Addresses worth dialling now, most likely first. Asked from time to time; must not wait."""
         ...
 
+    def remarks(self) -> list[str]:
+        """What people should know of what was heard, a sentence each."""
+        ...
+
     def close(self) -> None:
         """Stop looking. Calling twice is harmless."""
         ...
@@ -25,6 +29,9 @@ class StaticPeers:
 
     def addresses(self) -> list[str]:
         return self._addresses
+
+    def remarks(self) -> list[str]:
+        return []
 
     def close(self) -> None:
         pass

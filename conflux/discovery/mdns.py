@@ -62,6 +62,7 @@ class MdnsDiscovery:
         )
         self._own = own
         self._counts: Counter[str] = Counter()
+        self._remark = ""  # on a neighbour of our name with another key
         self._candidates = Candidates(random.Random())
         self._ignored: Hints[tuple[str, ...]] = Hints(IGNORED_MAX, random.Random())
         self._local: tuple[InterfaceAddress, ...] = ()
@@ -71,6 +72,9 @@ class MdnsDiscovery:
 
     def addresses(self) -> list[str]:
         return self._addresses
+
+    def remarks(self) -> list[str]:
+        return [self._remark] if self._remark else []
 
     def close(self) -> None:
         self._lookout.close()
@@ -107,6 +111,10 @@ class MdnsDiscovery:
             self._ignore("other_clusters", sighting)
         elif sighting.fingerprint != own.fingerprint:
             if self._ignore("other_keys", sighting):
+                self._remark = (
+                    f"another cluster {own.cluster!r} is on this network, with the key {sighting.fingerprint}: "
+                    f"ours is {own.fingerprint}"
+                )
                 self._lookout.complain(
                     "key",
                     "another cluster of the name %s is on this LAN: its key is %s, ours is %s (heard from %s)",

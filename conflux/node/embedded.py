@@ -43,6 +43,9 @@ class _HubDiscovery:
     def addresses(self) -> list[str]:
         return self._hub.addresses()
 
+    def remarks(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         pass
 

@@ -27,7 +27,7 @@ from conflux.node.options import NodeOptions
 from conflux.node.origin import HERE, HERE_HANDLE, FromClient, FromHere, FromPeer, Origin
 from conflux.node.readers import Readers
 from conflux.node.replica import Replica
-from conflux.node.status import StateHashes, report_of
+from conflux.node.status import StateHashes, end_of_log, report_of
 from conflux.node.ticking import TICK_S, Ticker
 from conflux.node.watchers import Watchers
 from conflux.raft.configuration import Configuration
@@ -38,11 +38,13 @@ from conflux.store.machine import Machine
 from conflux.transport.interface import Channel
 from conflux.wire.clients import (
     CLIENTS,
+    AskLog,
     AskStatus,
     CloseSession,
     Code,
     Done,
     LeaderIs,
+    LogText,
     OpenSession,
     Perform,
     Read,
@@ -152,7 +154,10 @@ class Node:
         """While the cluster forms: who or what is missing."""
         if self.replica is not None:
             return None
-        return "; ".join([self._formation.waiting_for(), *sorted(self._formation.strangers.values())])
+        remarks = [*sorted(self._formation.strangers.values()), *self._discovery.remarks()]
+        if self.channel.counters().get("links_refused"):
+            remarks.append("a node that was dialled refused our key")
+        return "; ".join([self._formation.waiting_for(), *remarks])
 
     def founders(self) -> tuple[Founder, ...]:
         """The members, as far as they are known."""
@@ -218,6 +223,8 @@ class Node:
             case AskStatus():
                 report = msgspec.json.encode(report_of(self))
                 self._reply(origin, Status(message.request, report))
+            case AskLog():
+                self._reply(origin, LogText(message.request, self.directory.self.label, end_of_log(self.log_file)))
             case OpenSession() | Perform() | CloseSession():
                 self._to_leader(origin, message)
             case TransferLeadership():

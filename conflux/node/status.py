@@ -11,6 +11,7 @@ from conflux.store.machine import HashPoint, Machine
 if TYPE_CHECKING:
     from conflux.node.node import Node
 
+LOG_TEXT_BYTES_MAX = 256 * 1024
 HASH_AT_ONCE_BYTES = 256 * 1024  # a state of up to this size is hashed while status is asked
 
 
@@ -47,6 +48,21 @@ class StateHashes:
         """Hash a slice."""
         if self._next is not None and not self._next.work():
             self._point = self._next
+
+
+def end_of_log(log_file: str | None) -> str:
+    """The last lines of a node's log file, as many as fit into a frame."""
+    if log_file is None:
+        return ""
+    try:
+        with open(log_file, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LOG_TEXT_BYTES_MAX))
+            text = file.read()
+    except OSError as error:
+        return f"the log file can't be read: {error.strerror}\n"
+    whole = text if size <= LOG_TEXT_BYTES_MAX else text[text.find(b"\n") + 1 :]
+    return whole.decode("utf-8", "replace")
 
 
 def row_of(node: Node) -> dict[str, Any]:

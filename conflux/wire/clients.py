@@ -119,6 +119,12 @@ class TransferLeadership(Struct, array_like=True, frozen=True):
     target: Annotated[str, Meta(max_length=32)]
 
 
+class AskLog(Struct, array_like=True, frozen=True):
+    """Ask for the end of what the node wrote to its log file."""
+
+    request: Number
+
+
 # -- from a node ---------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +211,14 @@ class Status(Struct, array_like=True, frozen=True):
     report: bytes
 
 
+class LogText(Struct, array_like=True, frozen=True):
+    """The end of the node's log file; empty where it keeps none."""
+
+    request: Number
+    label: str
+    text: str
+
+
 class Done(Struct, array_like=True, frozen=True):
     """A request with nothing to tell was carried out."""
 
@@ -222,6 +236,7 @@ CLIENTS = Family(
         7: Unwatch,
         8: AskStatus,
         9: TransferLeadership,
+        10: AskLog,
         64: SessionOpened,
         65: Answers,
         66: Appended,
@@ -231,5 +246,6 @@ CLIENTS = Family(
         70: Events,
         71: Status,
         72: Done,
+        73: LogText,
     }
 )
