@@ -142,12 +142,15 @@ def _print_nodes(settings: Settings, launcher: Launcher) -> None:
 
 def _stay(settings: Settings, data_dir: Path, launcher: Launcher, client: Client, check: Any, *, restart: bool) -> None:
     from conflux.cli.live import view_for
+    from conflux.cli.notify import tell_service_manager
     from conflux.cli.supervisor import supervise
 
     view = view_for(settings, _first_line(settings, data_dir, launcher))
+    tell_service_manager("READY=1")
     try:
         supervise(launcher, client, view, check, restart=restart)
     finally:
+        tell_service_manager("STOPPING=1")
         view.close()
 
 
