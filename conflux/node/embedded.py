@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,7 +16,7 @@ from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
 from conflux.client.requester import Result
 from conflux.discovery.interface import Discovery, StaticPeers
-from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, OptionsError
+from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, NotReady, OptionsError
 from conflux.node.clock import SystemClock
 from conflux.node.dispatcher import Dispatcher
 from conflux.node.local import LocalCaller
@@ -29,6 +30,7 @@ from conflux.transport.interface import Channel
 from conflux.transport.keys import ClusterKey
 from conflux.transport.memory import MemoryChannel, MemoryHub
 
+RECOVERY_LOOK_SECONDS = 0.005
 EVENTS = ("appended", "committed", "leader_elected", "rolled_back", "membership_changed")
 _open_ids: set[tuple[str, str, str]] = set()  # (place, cluster, id) of the nodes open in this process
 _open_lock = threading.Lock()
@@ -153,6 +155,7 @@ class Conflux:
         if consistency == "local":
             if self._node.replica is not None and self._node.replica.failure is not None:
                 raise self._node.replica.failure
+            self._await_recovery(timeout)
             return self._node.machine.state
         future: Future[Any] = Future()
         self._caller.run_soon(lambda: self._caller.read(lambda result: _settle(future, result)))
@@ -212,6 +215,13 @@ class Conflux:
         if self._loop.ended.is_set():
             self._caller.close(Closed("the node is closed"))
         return future
+
+    def _await_recovery(self, timeout: float | None) -> None:
+        """After a restart, let the node fold what it knew to be committed: an older state was never shown before."""
+        deadline_s = None if timeout is None else time.monotonic() + timeout
+        while self._node.is_recovering and not self._loop.ended.wait(RECOVERY_LOOK_SECONDS):
+            if deadline_s is not None and time.monotonic() >= deadline_s:
+                raise NotReady("the node is still folding its log")
 
     def _in_loop(self, question: Callable[[], Any]) -> Any:
         """Ask the node something in its own thread, which alone may look at its log."""

@@ -130,6 +130,11 @@ class Node:
         """The committed state, with its revision and sessions."""
         return self.replica.machine if self.replica else self._initial
 
+    @property
+    def is_recovering(self) -> bool:
+        """True after a start, until the state is as new as this node knew it to be."""
+        return self.replica is not None and self.replica.is_recovering
+
     def provisional_state(self) -> Any:
         """The state after all entries of this node's log, committed or not. On a leader it is at hand."""
         if self._leadership is not None:

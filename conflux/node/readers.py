@@ -80,13 +80,16 @@ class Readers:
 
     def read(self, origin: Origin, request: Read) -> None:
         """Answer a read, or begin to find out when it may be answered."""
-        if request.consistency is Consistency.LOCAL:
+        if request.consistency is Consistency.LOCAL and not self._replica.is_recovering:
             return self._answer(origin, request.request)
         if len(self._waiting) >= limits.WAITING_REQUESTS_MAX:
             self._reply(origin, Refused(request.request, Code.BUSY, "too many reads are waiting"))
             return None
         context = next(self._contexts)
-        self._waiting[context] = _Waiting(origin, request.request, 0.0)
+        waiting = self._waiting[context] = _Waiting(origin, request.request, 0.0)
+        if request.consistency is Consistency.LOCAL:
+            waiting.index = self._replica.recovered_index
+            return None
         return self._find_index(context)
 
     def read_more(self, origin: Origin, request: ReadMore) -> None:

@@ -89,6 +89,7 @@ class Replica:
             commit_index=restored.commit_index,
         )
         self.machine = machine
+        self.recovered_index = restored.commit_index  # known to be committed: nobody is served a state before it
         self.failure: ConfluxError | None = None  # why this node folds no further: its state isn't the cluster's
         self.disk_full: DiskFull | None = None
         self.longest_persist_s = 0.0
@@ -109,6 +110,11 @@ class Replica:
     def is_stuck(self) -> bool:
         """True while a write waits for space on the disk: the core can't be asked anything."""
         return self.disk_full is not None
+
+    @property
+    def is_recovering(self) -> bool:
+        """True after a start, until what this node knew to be committed is folded again."""
+        return self.machine.index < self.recovered_index
 
     @property
     def is_behind(self) -> bool:
