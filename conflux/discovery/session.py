@@ -64,7 +64,6 @@ class Session:
         try:
             await self._zeroconf.async_wait_for_start()
             self._browser = AsyncServiceBrowser(self._zeroconf, SERVICE_TYPE, handlers=[self._changed])
-            self._next_query_s = time.monotonic() + self._query_pause_s
             if announcement is not None and hosts:
                 info = _service(announcement, hosts)
                 # Probing asks for 1.5 s whether the name is taken. It was drawn by lot a moment ago.
@@ -95,12 +94,16 @@ class Session:
         self._look_at_all(dict.fromkeys(names), ask=False)
         now_s = time.monotonic()
         if now_s >= self._next_query_s:
-            self._query_pause_s = min(2 * self._query_pause_s, QUERY_SECONDS_MAX)
             self._next_query_s = now_s + self._query_pause_s
+            self._query_pause_s = min(2 * self._query_pause_s, QUERY_SECONDS_MAX)
             self._query()
 
     def _query(self) -> None:
-        """Ask who is there. The known answers are left out on purpose: all are to answer, with their addresses."""
+        """Ask who is there, for everybody to hear, leaving out what is known: all are to answer, with their addresses.
+
+        Zeroconf's own first question asks for answers to its address alone. Where several programs of a host listen,
+        other nodes or an mDNS daemon, the system hands such an answer to any one of them.
+        """
         from zeroconf import DNSOutgoing, DNSQuestion  # type: ignore[attr-defined]
 
         self._counts["queries"] += 1

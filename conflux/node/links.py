@@ -50,8 +50,7 @@ class Links:
             return False
         self.addresses[identity] = hello.address
         if before is not None and before not in self.addresses.values():
-            self._channel.hang_up(before)
-            self._dialled.discard(before)
+            self._hang_up(before)
         self.dial(hello.address)
         return True
 
@@ -82,10 +81,21 @@ class Links:
         """Greet everyone; again soon while someone is missing, else now and then, since addresses change."""
         pause_s = GREETING_SECONDS_FORMING if forming else GREETING_SECONDS_MISSING if lonely else GREETING_SECONDS
         self._next_greeting_s = now_s + pause_s
-        for address in self._discovery.addresses():
-            self.dial(address)
+        self._keep(self._discovery.addresses()[: limits.PEERS_MAX - limits.MEMBERS_MAX])
         for address in sorted(self._dialled):
             self.greet(hello, address)
+
+    def _keep(self, discovered: list[str]) -> None:
+        """Dial what discovery names, and hang up on whoever is neither named nor known: room for members stays."""
+        wanted = {*discovered, *self.addresses.values()}
+        for address in self._dialled - wanted:
+            self._hang_up(address)
+        for address in discovered:
+            self.dial(address)
+
+    def _hang_up(self, address: str) -> None:
+        self._channel.hang_up(address)
+        self._dialled.discard(address)
 
     def greet_soon(self) -> None:
         """There is news to tell: greet at the next occasion."""

@@ -16,7 +16,7 @@ import msgspec
 from conflux import limits
 from conflux.app import App
 from conflux.discovery.interface import Discovery
-from conflux.errors import MalformedFrame
+from conflux.errors import DiskFull, MalformedFrame
 from conflux.node import directory as directories
 from conflux.node.clock import Clock
 from conflux.node.directory import Directory
@@ -34,6 +34,7 @@ from conflux.raft.configuration import Configuration
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.raft.entry import Entry
 from conflux.raft.messages import Envelope
+from conflux.storage.interface import Storage
 from conflux.store.machine import Machine
 from conflux.transport.interface import Channel
 from conflux.wire.clients import (
@@ -114,6 +115,7 @@ class Node:
         self._forwarding: dict[bytes, None] = {}  # clients whose requests went to the leader of now
         self._idle_since_s = now_s
         self._more_to_tell = False  # a watcher has room and there is more for it
+        self._formation_disk_full: str | None = None
         self._formation = self._begin_formation(now_s)
         if directory.formed:
             self._become_member()
@@ -160,6 +162,8 @@ class Node:
         if self.replica is not None:
             return None
         remarks = [*sorted(self._formation.strangers.values()), *self._discovery.remarks()]
+        if self._formation_disk_full is not None:
+            remarks.append(f"disk full: {self._formation_disk_full}")
         if self.channel.counters().get("links_refused"):
             remarks.append("a node that was dialled refused our key")
         return "; ".join([self._formation.waiting_for(), *remarks])
@@ -203,14 +207,15 @@ class Node:
         replica = self.replica
         if replica is None:
             settles_s = self._formation.settles_at_s()
-            waits.append(max(0.0, settles_s - now_s) if settles_s else WAIT_SECONDS_MAX)
+            if settles_s is not None and settles_s > now_s:
+                waits.append(settles_s - now_s)
         elif self._has_work(replica):
             waits.append(0.0)
         else:
             waits.append(replica.raft.ticks_to_timer() * TICK_S)
             if self._readers is not None and self._readers.waits:
                 waits.append(0.02)
-            if replica.raft.commit_index > replica.commit_on_disk:
+            if replica.may_write_commit_index:
                 waits.append(max(0.0, self._idle_since_s + IDLE_COMMIT_SECONDS - now_s))
         wait_s = min(waits)
         self.ticker.end(wait_s)
@@ -369,6 +374,15 @@ class Node:
         )
 
     def _form(self, now_s: float) -> None:
+        """One step of the formation. What the disk has no room for is not decided: the next turn tries again."""
+        try:
+            self._take_decision(now_s)
+        except DiskFull as error:
+            self._formation_disk_full = str(error)
+        else:
+            self._formation_disk_full = None
+
+    def _take_decision(self, now_s: float) -> None:
         storage = self.directory.storage
         match self._formation.decide(now_s):
             case Accept(proposal):
@@ -386,7 +400,7 @@ class Node:
         self._formation.accepted = self.directory.accepted
         self._formation.nevers = self.directory.nevers
         self.links.greet_soon()
-        self._form(now_s)  # alone, it is formed at once
+        self._take_decision(now_s)  # alone, it is formed at once
 
     def _formed(self) -> None:
         directories.record_formed(self.directory.storage)
@@ -454,7 +468,7 @@ class Node:
             self.links.learn(hello)
         elif any(hello.founder == founder for founder in self.founders()):
             if self.links.learn(hello):
-                directories.record_addresses(self.directory.storage, self.links.addresses)
+                self._record(lambda storage: directories.record_addresses(storage, self.links.addresses))
         else:
             self.counts["strangers"] += 1
             self.links.dial(hello.address)
@@ -467,10 +481,17 @@ class Node:
         late = hello.accepted
         if late is None or self.directory.self.founder not in late.founders:
             return
-        refused, storage = directories.cluster_id(late), self.directory.storage
-        if refused not in self.directory.nevers and len(self.directory.nevers) < limits.CANDIDATES_MAX:
-            directories.record_never(storage, self.directory.nevers | {refused}, gives_up=False)
-            self.directory = directories.read(storage)
+        nevers = self.directory.nevers | {directories.cluster_id(late)}
+        if nevers != self.directory.nevers and len(nevers) <= limits.CANDIDATES_MAX:
+            self._record(lambda storage: directories.record_never(storage, nevers, gives_up=False))
+            self.directory = directories.read(self.directory.storage)
+
+    def _record(self, write: Callable[[Storage], None]) -> None:
+        """Write down what can wait for a better time, should the disk be full now."""
+        try:
+            write(self.directory.storage)
+        except DiskFull:
+            self.counts["disk full"] += 1
 
     def _is_of_my_cluster(self, frame: PeerFrame) -> bool:
         accepted = self.directory.accepted
@@ -481,8 +502,8 @@ class Node:
         if frame.receiver != mine or frame.sender not in members or frame.sender == mine:
             return False
         if self.replica is None:  # a member speaks for the cluster: all have accepted it
-            self._formed()
-        return True
+            self._record(lambda storage: self._formed())
+        return self.replica is not None
 
     def _on_member_message(self, frame: PeerFrame) -> None:
         assert self.replica is not None and self._readers is not None

@@ -117,6 +117,12 @@ class Replica:
         return self.machine.index < self.recovered_index
 
     @property
+    def may_write_commit_index(self) -> bool:
+        """True where the disk knows less than this node of what is committed, and is ready to be told."""
+        log = self.raft.log
+        return not self.is_stuck and self.commit_on_disk < self.raft.commit_index and log.stable_index == log.last_index
+
+    @property
     def is_behind(self) -> bool:
         """True while committed entries wait to be folded."""
         return self.machine.index < self._commit_target and self.failure is None
@@ -149,10 +155,13 @@ class Replica:
 
     def write_commit_index(self) -> None:
         """Write the commit index down alone: the node is idle, and a restart shall know how far it was."""
-        raft = self.raft
-        if self.is_stuck or self.commit_on_disk >= raft.commit_index or raft.log.stable_index < raft.log.last_index:
+        if not self.may_write_commit_index:
             return
-        self._storage.persist(term=raft.term, vote=raft.vote, entries=(), commit_index=raft.commit_index)
+        raft = self.raft
+        try:
+            self._storage.persist(term=raft.term, vote=raft.vote, entries=(), commit_index=raft.commit_index)
+        except DiskFull:
+            pass  # it is a hint: the next transaction that has room takes it along
         self.commit_on_disk = raft.commit_index
 
     def _carry_out(self) -> bool:

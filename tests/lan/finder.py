@@ -43,8 +43,10 @@ class Finder:
         self.process: Popen[bytes] = host.popen(command, cwd=ROOT, stdin=PIPE, stdout=PIPE, stderr=PIPE)
         self._told: dict[str, Any] = {"addresses": [], "counters": {}}
         self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self.complaints: list[str] = []  # what it wrote to stderr
+        self._readers = [threading.Thread(target=read, daemon=True) for read in (self._read, self._read_complaints)]
+        for reader in self._readers:
+            reader.start()
 
     @property
     def addresses(self) -> list[str]:
@@ -64,26 +66,33 @@ class Finder:
             assert self._news.wait_for(condition, seconds), f"{self.host.name} knows of {self._told}"
 
     def end(self, *, goodbye: bool = True) -> list[str]:
-        """End it; returns what it wrote to stderr. Calling twice is harmless."""
+        """End it; returns all that it wrote to stderr. Calling twice is harmless."""
         process = self.process
         assert process.stdin and process.stdout and process.stderr
         if process.stderr.closed:
-            return []
+            return self.complaints
         if not goodbye:
             process.kill()
         process.stdin.close()
         process.wait(10)
-        self._reader.join(10)
-        complaints = process.stderr.read().decode().splitlines()
+        for reader in self._readers:
+            reader.join(10)
         process.stdout.close()
         process.stderr.close()
-        return complaints
+        return self.complaints
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             with self._news:
                 self._told = json.loads(line)
+                self._news.notify_all()
+
+    def _read_complaints(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._news:
+                self.complaints.append(line.decode().rstrip())
                 self._news.notify_all()
 
 
