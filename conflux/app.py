@@ -23,12 +23,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from conflux.errors import ConfluxError, OptionsError
+from conflux.usercode import inside
 
 State = TypeVar("State")
 Action = TypeVar("Action")
@@ -138,16 +137,6 @@ def load_app(spec: str, directory: str | None = None) -> App[Any, Any]:
     return app
 
 
-class Inside(threading.local):
-    """What a thread knows while it runs a method or a reducer."""
-
-    log_time_s: float | None = None
-    busy: bool = False
-
-
-inside = Inside()
-
-
 def now() -> float:
     """Log time in seconds: inside a method only. It never jumps, and stands still while the cluster has no leader.
 
@@ -157,18 +146,3 @@ def now() -> float:
     if inside.log_time_s is None:
         raise RuntimeError("conflux.now() is log time, which only a method can ask for")
     return inside.log_time_s
-
-
-def inside_user_code() -> bool:
-    """True while this thread runs a method or a reducer."""
-    return inside.busy
-
-
-@contextmanager
-def user_code() -> Iterator[None]:
-    """Mark this thread as running methods or reducers."""
-    before, inside.busy = inside.busy, True
-    try:
-        yield
-    finally:
-        inside.busy = before

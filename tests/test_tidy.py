@@ -19,22 +19,24 @@ import pytest
 FREE = {"errors", "limits"}  # for everybody but raft
 EVERYTHING = {
     *("__init__", "aio", "app", "apps", "cli", "client", "discovery", "gossip"),
-    *("node", "raft", "storage", "store", "testing", "transport", "wire"),
+    *("node", "raft", "storage", "store", "testing", "transport", "usercode", "wire"),
 }
 ARROWS: dict[str, set[str]] = {
     "raft": set(),
     "errors": set(),
     "limits": set(),
     "wire": {"raft"},
-    "app": {"wire"},
+    "usercode": set(),
+    "app": {"usercode", "wire"},
     "apps": {"app", "wire"},
     "storage": {"raft", "wire"},
     "transport": {"wire", "raft.invariant"},
     "discovery": {"wire", "transport"},
     "gossip": {"wire", "transport", "discovery"},
-    "store": {"app", "wire", "raft.entry", "raft.invariant"},
-    "client": {"wire", "transport", "discovery", "raft.invariant"},
-    "node": {"store", "raft", "storage", "transport", "discovery", "wire", "client", "app"},
+    "store": {"app", "usercode", "wire", "raft.entry", "raft.invariant"},
+    # Who holds a directory's lock tells a client which nodes run here; nothing else of storage is its business.
+    "client": {"wire", "transport", "discovery", "usercode", "storage.lock", "raft.invariant"},
+    "node": {"usercode", "store", "raft", "storage", "transport", "discovery", "wire", "client", "app"},
     "aio": {"__init__", "app", "client", "node", "wire"},
     "testing": EVERYTHING - {"cli"},
     "cli": EVERYTHING - {"testing"},

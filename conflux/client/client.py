@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from conflux import limits
-from conflux.app import inside_user_code
 from conflux.client.committed import Committed
 from conflux.client.engine import Asked, Engine, unreachable
 from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
 from conflux.client.requester import Call, Result
 from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, NotApplied
 from conflux.transport.keys import ClusterKey
+from conflux.usercode import inside_user_code
 from conflux.wire import values
 from conflux.wire.clients import Consistency, Read, TransferLeadership
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from conflux.app import App, inside_user_code
+from conflux.app import App
 from conflux.client.client import ReadConsistency, Wait, make_call
 from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
@@ -29,6 +29,7 @@ from conflux.raft.effects import RoleChanged
 from conflux.transport.interface import Channel
 from conflux.transport.keys import ClusterKey
 from conflux.transport.memory import MemoryChannel, MemoryHub
+from conflux.usercode import inside_user_code
 
 RECOVERY_LOOK_SECONDS = 0.005
 EVENTS = ("appended", "committed", "leader_elected", "rolled_back", "membership_changed")

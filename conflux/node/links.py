@@ -33,6 +33,11 @@ class Links:
         for address in known.values():
             self.dial(address)
 
+    @property
+    def own_address(self) -> str:
+        """What others dial to reach this node."""
+        return self._channel.address
+
     def dial(self, address: str) -> None:
         """Keep a link to `address` from now on."""
         if address in self._dialled or address == self._channel.address or len(self._dialled) >= limits.PEERS_MAX:

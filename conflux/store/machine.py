@@ -14,12 +14,13 @@ from typing import Any
 from pyrsistent import PMap, pmap
 
 from conflux import limits
-from conflux.app import App, user_code
+from conflux.app import App
 from conflux.errors import ConfluxError, Diverged, MalformedValue
 from conflux.raft.entry import Entry
 from conflux.store import records
 from conflux.store.records import Calls, Header, SessionClosed, SessionOpened, StateHash
 from conflux.store.session import Segment, Session, session_id
+from conflux.usercode import user_code
 from conflux.wire import values
 from conflux.wire.clients import Outcome
 from conflux.wire.states import DIGEST_BYTES, encode_slices

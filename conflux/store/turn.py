@@ -13,11 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 from conflux import limits
-from conflux.app import App, inside, user_code
+from conflux.app import App
 from conflux.errors import MalformedValue
 from conflux.store.machine import Machine, Step
 from conflux.store.records import Calls, Header, Record, SessionClosed, SessionOpened, StateHash, encode_payload
 from conflux.store.session import Segment, Session
+from conflux.usercode import inside, user_code
 from conflux.wire import values
 from conflux.wire.clients import Code, Outcome, Perform, Rejection
 

@@ -1,0 +1,190 @@
+"""`Desk`: where a node takes its clients' messages, answers what it can, and passes on what only the leader may."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from conflux import limits
+from conflux.errors import MalformedFrame
+from conflux.node.leadership import Leadership, Request
+from conflux.node.origin import HERE, HERE_HANDLE, FromClient, FromHere, FromPeer, Origin
+from conflux.node.readers import Readers
+from conflux.node.status import end_of_log, report_of
+from conflux.node.watchers import Watchers
+from conflux.raft.effects import RoleChanged, RoleName
+from conflux.wire.clients import (
+    CLIENTS,
+    AskLog,
+    AskStatus,
+    CloseSession,
+    Code,
+    Done,
+    LeaderIs,
+    LogText,
+    OpenSession,
+    Perform,
+    Read,
+    ReadMore,
+    Refused,
+    Status,
+    TransferLeadership,
+    Unwatch,
+    Watch,
+)
+from conflux.wire.peers import Forward, ForwardReply
+
+if TYPE_CHECKING:
+    from conflux.node.node import Node
+
+
+class Desk:
+    """The clients' side of one node.
+
+    Attributes:
+        leadership: what this node does while it leads and takes requests.
+        readers, watchers: there once the node is a member of its cluster.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.leadership: Leadership | None = None
+        self.readers: Readers | None = None
+        self.watchers: Watchers | None = None
+        self._node = node
+        self._parked: deque[tuple[Origin, Request]] = deque()  # for a leader that isn't ready yet: this node
+        self._forwarding: dict[bytes, None] = {}  # clients whose requests went to the leader of now
+
+    def take_frame(self, origin: Origin, frame: bytes) -> None:
+        """Take a client's frame; what doesn't decode is counted and dropped."""
+        try:
+            message = CLIENTS.decode_from_client(frame)
+        except MalformedFrame:
+            self._node.counts["malformed"] += 1
+            return
+        self.take(origin, message)
+
+    def take(self, origin: Origin, message: Any) -> None:
+        """Take a client's message."""
+        match message:
+            case AskStatus():
+                report = msgspec.json.encode(report_of(self._node))
+                self.reply(origin, Status(message.request, report))
+            case AskLog():
+                self.reply(
+                    origin, LogText(message.request, self._node.directory.self.label, end_of_log(self._node.log_file))
+                )
+            case OpenSession() | Perform() | CloseSession():
+                self._to_leader(origin, message)
+            case TransferLeadership():
+                self._transfer(origin, message)
+            case Unwatch():
+                if self.watchers is not None:
+                    self.watchers.unwatch(origin, message.watch)
+            case Read() | ReadMore() | Watch():
+                self._look(origin, message)
+            case _:
+                self._node.counts["unexpected"] += 1
+
+    def lead(self, leadership: Leadership) -> None:
+        """This node takes requests from now on."""
+        self.leadership = leadership
+        while self._parked:
+            leadership.take(*self._parked.popleft())
+
+    def role_changed(self, change: RoleChanged) -> None:
+        """Role, term or leader changed: what the old leader had taken is open now, and whoever waits is told."""
+        leader = self._node.address_of(change.leader) if change.leader else None
+        hint = LeaderIs(leader or "", resend=True)
+        ended = self.leadership
+        if ended is not None and (change.role is not RoleName.LEADER or change.term != ended.term):
+            self.leadership = None
+            for origin in ended.end():
+                self.reply(origin, hint)
+        if change.role is not RoleName.LEADER:
+            while self._parked:
+                origin, request = self._parked.popleft()
+                self._refuse(origin, request, Code.NO_LEADER, "the leader has changed")
+        if change.leader is not None:
+            for handle in self._forwarding:
+                self.reply(FromClient(handle), hint)
+            self._forwarding.clear()
+            self.reply(HERE, hint)
+
+    def relay(self, handle: bytes, frame: bytes) -> None:
+        """Hand the leader's answer to whoever asked this follower."""
+        if handle != HERE_HANDLE:
+            self._node.channel.reply(handle, frame)
+            return
+        try:
+            self._node.on_local_message(CLIENTS.decode_from_client(frame))
+        except MalformedFrame:
+            self._node.counts["malformed"] += 1
+
+    def reply(self, origin: Origin, message: Any) -> bool:
+        """Hand a message to whoever asked. False: gone, or too slow."""
+        match origin:
+            case FromClient(handle):
+                return self._node.channel.reply(handle, CLIENTS.encode_for_client(message))
+            case FromPeer(identity, handle):
+                return self._node.links.send(identity, ForwardReply(handle, CLIENTS.encode_for_client(message)))
+            case FromHere():
+                self._node.on_local_message(message)
+                return True
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _to_leader(self, origin: Origin, message: Request) -> None:
+        """Take a request that only the leader answers, or pass it on: once, so that it can't go round."""
+        if self._node.replica is None:
+            return self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+        leader = self._node.replica.raft.leader
+        if leader == self._node.directory.self.identity:
+            if self.leadership is not None:
+                self.leadership.take(origin, message)
+            elif len(self._parked) < limits.TURN_FRAMES_MAX:
+                self._parked.append((origin, message))
+            else:
+                self._refuse(origin, message, Code.BUSY, "too many requests are waiting")
+            return None
+        if leader is None or isinstance(origin, FromPeer):
+            return self._refuse(origin, message, Code.NO_LEADER, "no leader: a majority of the nodes must be up")
+        return self._forward(leader, origin, message)
+
+    def _forward(self, leader: str, origin: Origin, message: Any) -> None:
+        handle = origin.handle if isinstance(origin, FromClient) else HERE_HANDLE
+        if not self._node.links.send(leader, Forward(handle, CLIENTS.encode_for_client(message))):
+            self._refuse(origin, message, Code.NO_LEADER, "the leader can't be reached from this node")
+        elif isinstance(origin, FromClient):
+            if handle not in self._forwarding:
+                self._forwarding[handle] = None
+                self.reply(origin, LeaderIs(self._node.address_of(leader) or ""))
+            if len(self._forwarding) > limits.TURN_FRAMES_MAX:
+                self._forwarding.clear()
+
+    def _look(self, origin: Origin, message: Read | ReadMore | Watch) -> None:
+        if self.readers is None or self.watchers is None:
+            if not isinstance(message, Watch):
+                self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+            return
+        match message:
+            case Read():
+                self.readers.read(origin, message)
+            case ReadMore():
+                self.readers.read_more(origin, message)
+            case Watch():
+                self.watchers.watch(origin, message, self._node.now_s())
+
+    def _transfer(self, origin: Origin, message: TransferLeadership) -> None:
+        raft = self._node.replica.raft if self._node.replica and not self._node.replica.is_stuck else None
+        if raft is not None and raft.leader not in (None, raft.identity) and not isinstance(origin, FromPeer):
+            self._forward(str(raft.leader), origin, message)
+        elif raft is not None and raft.transfer_leadership(message.target or raft.most_level_voter() or ""):
+            self.reply(origin, Done(message.request))
+        else:
+            self._refuse(origin, message, Code.NO_LEADER, "leadership can't be handed to that node now")
+
+    def _refuse(self, origin: Origin, message: Any, code: Code, text: str) -> None:
+        if not isinstance(message, CloseSession):
+            self.reply(origin, Refused(message.request, code, text))

@@ -1,0 +1,181 @@
+"""`Founding`: who this node is, who the others say they are, and how they become a cluster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from conflux import limits
+from conflux.errors import DiskFull
+from conflux.node import directory as directories
+from conflux.node.directory import Directory
+from conflux.node.formation import Accept, Formation, Formed, GiveUp, Never
+from conflux.node.links import Links
+from conflux.storage.interface import Storage
+from conflux.wire.frames import NOBODY, PeerFrame
+from conflux.wire.peers import Founder, Hello
+
+
+class Founding:
+    """Keeps the directory true while a formation goes on, and greets.
+
+    Args:
+        on_formed: called once, when the cluster is formed and that is on disk.
+    """
+
+    def __init__(
+        self, directory: Directory, links: Links, *, settle_s: float, now_s: float, on_formed: Callable[[], None]
+    ) -> None:
+        self.directory = directory
+        self.counts: Counter[str] = Counter()
+        self._links = links
+        self._on_formed = on_formed
+        self._disk_full: str | None = None
+        mine = directory.self
+        self._formation = Formation(
+            mine.founder,
+            name=mine.cluster,
+            size=mine.size,
+            app=mine.app,
+            app_version=mine.app_version,
+            accepted=directory.accepted,
+            nevers=directory.nevers,
+            settle_s=settle_s,
+            now_s=now_s,
+        )
+        self._note_members()
+
+    def founders(self) -> tuple[Founder, ...]:
+        """The members, as far as they are known."""
+        accepted = self.directory.accepted
+        return accepted.founders if accepted else (self.directory.self.founder,)
+
+    def waiting_for(self) -> str:
+        """Who or what is missing, in one line."""
+        remarks = sorted(self._formation.strangers.values())
+        if self._disk_full is not None:
+            remarks.append(f"disk full: {self._disk_full}")
+        return "; ".join([self._formation.waiting_for(), *remarks])
+
+    def settles_at_s(self) -> float | None:
+        """See `Formation.settles_at_s`."""
+        return self._formation.settles_at_s()
+
+    def form(self, now_s: float) -> None:
+        """One step of the formation. What the disk has no room for is not decided: the next turn tries again."""
+        try:
+            while self._carry_out_decision(now_s):
+                self._links.greet_soon()
+        except DiskFull as error:
+            self._disk_full = str(error)
+        else:
+            self._disk_full = None
+
+    def greet(self, now_s: float) -> None:
+        """Greet all others, when it is time."""
+        if self._links.wait_s(now_s) > 0:
+            return
+        forming = not self.directory.formed
+        lonely = forming or not self._others <= self._links.heard
+        self._links.greet_all(self._hello(answer_me=lonely), now_s, forming=forming, lonely=lonely)
+
+    def hear(self, frame: PeerFrame, hello: Hello, now_s: float) -> None:
+        """Take a greeting."""
+        own = self.directory.self.identity
+        if hello.founder.identity in (own, NOBODY) or frame.sender != hello.founder.identity:
+            return
+        if not self.directory.formed:
+            self._formation.hear(hello, now_s)
+            self._links.learn(hello)
+        elif hello.founder in self.founders():
+            if self._links.learn(hello):
+                self._record(lambda storage: directories.record_addresses(storage, self._links.addresses))
+        else:
+            self.counts["strangers"] += 1
+            self._links.dial(hello.address)
+            self._refuse_late_proposal(hello)
+        if hello.answer_me:
+            self._links.greet(self._hello(answer_me=False), hello.address)
+
+    def is_from_a_member(self, frame: PeerFrame) -> bool:
+        """True where a frame is of this node's cluster, from another member, to this node.
+
+        Such a frame forms the cluster, where this node did not know: all must have accepted it.
+        """
+        if frame.cluster != self._accepted_id or frame.receiver != self.directory.self.identity:
+            return False
+        if frame.sender not in self._others:
+            return False
+        if not self.directory.formed:
+            self._record(lambda _: self._formed())
+        return self.directory.formed
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _carry_out_decision(self, now_s: float) -> bool:
+        """True where there may be another one at once: a founder that is alone forms its cluster in one turn."""
+        storage, nevers = self.directory.storage, self.directory.nevers
+        match self._formation.decide(now_s):
+            case Accept(proposal):
+                directories.record_accepted(storage, proposal)
+            case Never(refused):
+                directories.record_never(storage, nevers | {refused}, gives_up=False)
+            case GiveUp(refused):
+                directories.record_never(storage, nevers | {refused}, gives_up=True)
+            case Formed():
+                self._formed()
+                return False
+            case None:
+                return False
+        self._reread()
+        return True
+
+    def _formed(self) -> None:
+        directories.record_formed(self.directory.storage)
+        self._reread()
+        self._on_formed()
+        self._links.greet_soon()
+
+    def _refuse_late_proposal(self, hello: Hello) -> None:
+        """A node still waits for this one to accept another proposal: it never will, and says so for good."""
+        late = hello.accepted
+        if late is None or self.directory.self.founder not in late.founders:
+            return
+        nevers = self.directory.nevers | {directories.cluster_id(late)}
+        if nevers != self.directory.nevers and len(nevers) <= limits.CANDIDATES_MAX:
+            self._record(lambda storage: directories.record_never(storage, nevers, gives_up=False))
+            self._reread()
+
+    def _record(self, write: Callable[[Storage], None]) -> None:
+        """Write down what can wait for a better time, should the disk be full now."""
+        try:
+            write(self.directory.storage)
+        except DiskFull:
+            self.counts["disk full"] += 1
+
+    def _reread(self) -> None:
+        self.directory = directories.read(self.directory.storage)
+        self._formation.accepted = self.directory.accepted
+        self._formation.nevers = self.directory.nevers
+        self._note_members()
+
+    def _note_members(self) -> None:
+        accepted = self.directory.accepted
+        self._accepted_id = directories.cluster_id(accepted) if accepted else None
+        self._others = {founder.identity for founder in self.founders()} - {self.directory.self.identity}
+
+    def _hello(self, *, answer_me: bool) -> Hello:
+        """An answer never asks for one in turn: two nodes would greet each other without end."""
+        mine = self.directory.self
+        return Hello(
+            founder=mine.founder,
+            address=self._links.own_address,
+            name=mine.cluster,
+            size=mine.size,
+            app=mine.app,
+            app_version=mine.app_version,
+            accepted=self.directory.accepted,
+            nevers=tuple(sorted(self.directory.nevers)),
+            formed=self.directory.formed,
+            answer_me=answer_me,
+        )
