@@ -120,8 +120,8 @@ def load_app(spec: str, directory: str | None = None) -> App[Any, Any]:
         sys.path.insert(0, place)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever a user's module raises while it is imported
-        reason = f"{type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # whatever a user's module raises while it is imported
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfluxError(
             f"the app {spec} can't be imported: {reason}", hint="Name its directory with --app-dir."
         ) from error

@@ -9,6 +9,7 @@ MIB = 1024 * KIB
 VALUE_DEPTH_MAX = 32
 ACTION_BYTES_MAX = 256 * KIB
 FRAME_BYTES_MAX = 1 * MIB
+FORWARDED_BYTES_MAX = FRAME_BYTES_MAX - 1 * KIB  # what a follower passes on has an envelope around it
 NUMBER_MAX = 2**62  # terms, indices and sequences from the network: never near a wrap
 METHOD_NAME_BYTES_MAX = 256
 ERROR_TEXT_BYTES_MAX = 2 * KIB
@@ -19,9 +20,6 @@ TURN_BYTES_MAX = 512 * KIB
 TURN_JUDGE_SECONDS_MAX = 0.005
 APPLY_SLICE_SECONDS = 0.005
 TURN_FRAMES_MAX = 4096
-
-# An entry must fit into one frame with its envelope: checked when a node starts.
-ENTRY_OVERHEAD_BYTES_MAX = 4 * KIB
 
 # Replication, per follower.
 APPEND_BYTES_MAX = 768 * KIB

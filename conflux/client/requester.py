@@ -256,11 +256,12 @@ class Requester:
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
-    def _heard(self, now_s: float) -> None:
-        """The cluster answers."""
+    def _heard(self, now_s: float, *, news_of_first: bool = True) -> None:
+        """The cluster answers. Silence is measured by the first unanswered call: its answer may be what was lost."""
         self._backoff_s = BACKOFF_SECONDS_MIN
         self._refusal = None
-        self._quiet_since_s = now_s if self._calls else 0.0
+        if news_of_first or not self._calls:
+            self._quiet_since_s = now_s if self._calls else 0.0
 
     def _answered(self, answers: Answers, now_s: float) -> None:
         if answers.session != self._session:
@@ -275,13 +276,14 @@ class Requester:
                     call.tell(_result(outcome, revision if dispatched else None, answers, call.method))
             revision += dispatched
         end = answers.first_sequence + len(answers.outcomes)
-        if answers.first_sequence <= self._first_unanswered < end:
+        is_first = answers.first_sequence <= self._first_unanswered < end
+        if is_first:
             for _ in range(min(end - self._first_unanswered, len(self._calls))):
                 self._calls.popleft()
                 self._first_unanswered += 1
             if len(self._frames) > 1 or not self._calls:
                 self._frames = {number: f for number, f in self._frames.items() if f.end > self._first_unanswered}
-        self._heard(now_s)
+        self._heard(now_s, news_of_first=is_first)
 
     def _appended(self, appended: Appended) -> None:
         """The leader has these calls on its disk: enough for callers that asked for no more."""

@@ -154,7 +154,10 @@ class Desk:
 
     def _forward(self, leader: str, origin: Origin, message: Any) -> None:
         handle = origin.handle if isinstance(origin, FromClient) else HERE_HANDLE
-        if not self._node.links.send(leader, Forward(handle, CLIENTS.encode_for_client(message))):
+        frame = CLIENTS.encode_for_client(message)
+        if len(frame) > limits.FORWARDED_BYTES_MAX:
+            self._refuse(origin, message, Code.BAD_ARGUMENTS, "the frame is too large to be passed on to the leader")
+        elif not self._node.links.send(leader, Forward(handle, frame)):
             self._refuse(origin, message, Code.NO_LEADER, "the leader can't be reached from this node")
         elif isinstance(origin, FromClient):
             if handle not in self._forwarding:

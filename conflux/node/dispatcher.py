@@ -20,7 +20,7 @@ class Dispatcher:
     """Callbacks by event; each is called with one argument, in the order in which things happened."""
 
     def __init__(self) -> None:
-        self._callbacks: dict[str, list[Callable[[Any], None]]] = {}
+        self._callbacks: dict[str, list[list[Callable[[Any], None]]]] = {}
         self._queue: queue.Queue[tuple[str, Any] | None] = queue.Queue(limits.DISPATCH_QUEUE_EVENTS_MAX)
         self._missed_revision = 0
         self._thread: threading.Thread | None = None
@@ -28,8 +28,9 @@ class Dispatcher:
 
     def on(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Call `callback` at each such event, from now on; the returned function ends that."""
+        subscription = [callback]  # one object a subscription: the same callback may have several
         with self._lock:
-            self._callbacks.setdefault(event, []).append(callback)
+            self._callbacks.setdefault(event, []).append(subscription)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="conflux-callbacks", daemon=True)
                 self._thread.start()
@@ -37,8 +38,7 @@ class Dispatcher:
         def off() -> None:
             with self._lock:
                 listeners = self._callbacks.get(event, [])
-                # By identity: a callback may define equality as it likes.
-                self._callbacks[event] = [other for other in listeners if other is not callback]
+                self._callbacks[event] = [other for other in listeners if other is not subscription]
 
         return off
 
@@ -64,8 +64,14 @@ class Dispatcher:
             except queue.Full:
                 pass
 
-    def close(self) -> None:
-        """Call nobody any more."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Call nobody any more; what waits is told first, as far as `drain_s` allows."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            try:
+                self._queue.put_nowait(None)
+                self._thread.join(drain_s)
+            except queue.Full:
+                pass
         with self._lock:
             self._callbacks.clear()
         while self._thread is not None:
@@ -89,7 +95,7 @@ class Dispatcher:
             event, value = item
             with self._lock:
                 listeners = [*self._callbacks.get(event, [])]
-            for callback in listeners:
+            for (callback,) in listeners:
                 try:
                     callback(value)
                 except Exception:  # a user's callback must not end the callbacks of others

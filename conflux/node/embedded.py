@@ -32,6 +32,7 @@ from conflux.transport.memory import MemoryChannel, MemoryHub
 from conflux.usercode import inside_user_code
 
 RECOVERY_LOOK_SECONDS = 0.005
+CALLBACKS_SECONDS_MAX = 1.0
 EVENTS = ("appended", "committed", "leader_elected", "rolled_back", "membership_changed")
 _open_ids: set[tuple[str, str, str]] = set()  # (place, cluster, id) of the nodes open in this process
 _open_lock = threading.Lock()
@@ -154,15 +155,16 @@ class Conflux:
         """The committed state: as this node has it, or as a majority confirms it. It is shared: don't change it."""
         self._check_usable()
         if consistency == "local":
+            self._await_recovery(timeout)
             if self._node.replica is not None and self._node.replica.failure is not None:
                 raise self._node.replica.failure
-            self._await_recovery(timeout)
             return self._node.machine.state
         future: Future[Any] = Future()
-        self._caller.run_soon(lambda: self._caller.read(lambda result: _settle(future, result)))
+        self._caller.run_soon(lambda: self._caller.read(lambda result: _settle(future, result), future.cancelled))
         try:
             return future.result(timeout)
         except TimeoutError:
+            future.cancel()
             raise NotApplied("no leader confirmed the read in time") from None
 
     def get_provisional_state(self) -> Any:
@@ -201,10 +203,10 @@ class Conflux:
         """Leave: the loop ends and everything is given back. Calling twice is harmless."""
         if self._closed:
             return
+        self._dispatcher.close(drain_s=CALLBACKS_SECONDS_MAX)  # what was committed is told before the node is gone
         self._closed = True
         self._loop.stop()
         self._loop.join()
-        self._dispatcher.close()
         _release(self._key)
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -228,7 +230,16 @@ class Conflux:
         """Ask the node something in its own thread, which alone may look at its log."""
         self._check_usable()
         future: Future[Any] = Future()
-        self._caller.run_soon(lambda: _settle(future, question()))
+
+        def job() -> None:
+            try:
+                answer = question()
+            except Exception as error:  # whatever it is belongs to the asker, not to the loop
+                future.set_exception(error)
+            else:
+                _settle(future, answer)
+
+        self._caller.run_soon(job)
         return future.result()
 
     def _check_usable(self) -> None:
@@ -270,23 +281,39 @@ def _channel_spec(channel: str | Mapping[str, Any] | Channel) -> dict[str, Any]:
 
 def _check(app: App[Any, Any], label: str | None, size: int, spec: dict[str, Any], **options: Any) -> NodeOptions:
     problems = app.problems()
-    if label is None:
+    if not label:
         problems.append('"id" is required')
     if not size:
         problems.append('"cluster_size" is required')
+    wrong_types = _wrong_types(label, size, options)
+    problems += wrong_types
     known = {"memory": {"hub"}, "zeromq": {"bind", "advertise", "insecure"}, "own": {"channel"}}
     if spec.get("name") not in known:
         problems.append(f'channel {spec.get("name")!r} is unknown: "memory" and "zeromq" are there')
     elif unknown := set(spec) - known[spec["name"]] - {"name"}:
         problems.append(f"channel {spec['name']} has no option {', '.join(sorted(unknown))}")
-    try:
-        settle_s = 0.0 if spec.get("name") != "zeromq" else 2.0
-        checked = NodeOptions(label=label or "x", size=size or 1, settle_s=settle_s, **options)
-    except OptionsError as error:
-        problems.append(str(error).removeprefix("Invalid options: "))
+    settle_s = 0.0 if spec.get("name") != "zeromq" else 2.0
+    if not wrong_types:
+        try:
+            checked = NodeOptions(label=label or "x", size=size or 1, settle_s=settle_s, **options)
+        except OptionsError as error:
+            problems.append(str(error).removeprefix("Invalid options: "))
     if problems:
         raise OptionsError(f"Invalid options: {'; '.join(problems)}")
     return checked
+
+
+def _wrong_types(label: object, size: object, options: dict[str, Any]) -> list[str]:
+    shortest_longest = options["election_timeout_ms"]
+    is_pair = isinstance(shortest_longest, tuple | list) and [type(each) for each in shortest_longest] == [int, int]
+    rules = [
+        (label is None or isinstance(label, str), '"id" must be a str'),
+        (type(size) is int, '"cluster_size" must be a whole number'),
+        (isinstance(options["cluster"], str), '"cluster" must be a str'),
+        (is_pair, '"election_timeout_ms" must be two whole numbers'),
+        (type(options["heartbeat_interval_ms"]) is int, '"heartbeat_interval_ms" must be a whole number'),
+    ]
+    return [sentence for holds, sentence in rules if not holds]
 
 
 def _open(

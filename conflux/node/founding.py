@@ -20,14 +20,22 @@ class Founding:
     """Keeps the directory true while a formation goes on, and greets.
 
     Args:
+        counts: where what is dropped is counted.
         on_formed: called once, when the cluster is formed and that is on disk.
     """
 
     def __init__(
-        self, directory: Directory, links: Links, *, settle_s: float, now_s: float, on_formed: Callable[[], None]
+        self,
+        directory: Directory,
+        links: Links,
+        counts: Counter[str],
+        *,
+        settle_s: float,
+        now_s: float,
+        on_formed: Callable[[], None],
     ) -> None:
         self.directory = directory
-        self.counts: Counter[str] = Counter()
+        self._counts = counts
         self._links = links
         self._on_formed = on_formed
         self._disk_full: str | None = None
@@ -91,7 +99,7 @@ class Founding:
             if self._links.learn(hello):
                 self._record(lambda storage: directories.record_addresses(storage, self._links.addresses))
         else:
-            self.counts["strangers"] += 1
+            self._counts["strangers"] += 1
             self._links.dial(hello.address)
             self._refuse_late_proposal(hello)
         if hello.answer_me:
@@ -151,7 +159,7 @@ class Founding:
         try:
             write(self.directory.storage)
         except DiskFull:
-            self.counts["disk full"] += 1
+            self._counts["disk full"] += 1
 
     def _reread(self) -> None:
         self.directory = directories.read(self.directory.storage)

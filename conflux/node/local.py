@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from conflux import limits
 from conflux.client.requester import Call, Requester
-from conflux.errors import ConfluxError, MalformedValue, NotApplied
+from conflux.errors import ConfluxError, MalformedValue
 from conflux.node.clock import Clock
 from conflux.node.node import Node
 from conflux.node.origin import HERE
@@ -17,6 +18,18 @@ from conflux.wire.clients import Consistency, LeaderIs, Read, ReadMore, Refused,
 from conflux.wire.states import decode_state
 
 StateDone = Callable[[Any], None]  # takes the state, or the error
+
+
+ASK_AGAIN_SECONDS = 0.05
+
+
+@dataclass(slots=True)
+class _Read:
+    """A read on its way."""
+
+    done: StateDone
+    is_given_up: Callable[[], bool]
+    parts: bytearray = field(default_factory=bytearray)
 
 
 class LocalCaller:
@@ -28,7 +41,8 @@ class LocalCaller:
         self._inbox: deque[Call] = deque()
         self._jobs: deque[Callable[[], None]] = deque()
         self._requester = Requester()
-        self._reads: dict[int, tuple[StateDone, bytearray]] = {}
+        self._reads: dict[int, _Read] = {}
+        self._again: list[tuple[float, _Read]] = []  # reads that no leader confirmed, and when to ask again
         self._numbers = count(1)
         self._woken = False
         node.on_local_message = self._receive
@@ -53,11 +67,17 @@ class LocalCaller:
             self._node.handle(HERE, message)
         while self._jobs:
             self._jobs.popleft()()
+        due = [read for when_s, read in self._again if when_s <= now_s]
+        self._again = [(when_s, read) for when_s, read in self._again if when_s > now_s]
+        for read in due:
+            self._ask(read)
 
     def wait_s(self) -> float:
         """How long until there is something to do by itself."""
-        wait_s = self._requester.wait_s(self._clock.monotonic_s())
-        return limits.WATCH_LEASE_SECONDS if wait_s is None else wait_s
+        now_s = self._clock.monotonic_s()
+        waits = [limits.WATCH_LEASE_SECONDS, self._requester.wait_s(now_s)]
+        waits += [max(0.0, when_s - now_s) for when_s, _ in self._again]
+        return min(wait for wait in waits if wait is not None)
 
     def close(self, error: ConfluxError) -> None:
         """Tell all who wait."""
@@ -65,43 +85,50 @@ class LocalCaller:
             call.tell(error)
         self._inbox.clear()
         self._requester.close(error)
-        for done, _ in self._reads.values():
-            done(error)
-        self._reads.clear()
         while self._jobs:
             self._jobs.popleft()()  # those that wait for one get an answer, if an old one
+        for read in [*self._reads.values(), *(read for _, read in self._again)]:
+            read.done(error)
+        self._reads.clear()
+        self._again.clear()
 
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True
             self._node.channel.wake()
 
-    def read(self, done: StateDone) -> None:
-        """Ask for a linearizable state; `done` takes it, or the error."""
+    def read(self, done: StateDone, is_given_up: Callable[[], bool] = lambda: False) -> None:
+        """Ask for a linearizable state, until it is there or `is_given_up`; `done` takes it, or the error."""
+        self._ask(_Read(done, is_given_up))
+
+    def _ask(self, read: _Read) -> None:
+        if read.is_given_up():
+            return
         request = next(self._numbers) << 32  # apart from the requester's numbers
-        self._reads[request] = (done, bytearray())
+        read.parts.clear()
+        self._reads[request] = read
         self._node.handle(HERE, Read(request, Consistency.LINEARIZABLE))
 
     def _receive(self, message: Any) -> None:
+        now_s = self._clock.monotonic_s()
         match message:
             case StatePart() if message.request in self._reads:
                 self._state_part(message)
             case Refused() if message.request in self._reads:
-                done, _ = self._reads.pop(message.request)
-                done(NotApplied(message.message))
+                self._again.append((now_s + ASK_AGAIN_SECONDS, self._reads.pop(message.request)))
             case LeaderIs(resend=True):
-                self._requester.restart(self._clock.monotonic_s())
+                self._requester.restart(now_s)
             case _:
-                self._requester.receive(message, self._clock.monotonic_s())
+                self._requester.receive(message, now_s)
 
     def _state_part(self, message: StatePart) -> None:
-        done, parts = self._reads[message.request]
-        parts += message.part
-        if len(parts) < message.bytes_total:
-            self._node.handle(HERE, ReadMore(message.request, message.revision, len(parts)))
+        read = self._reads[message.request]
+        read.parts += message.part
+        if len(read.parts) < message.bytes_total:
+            self._node.handle(HERE, ReadMore(message.request, message.revision, len(read.parts)))
             return
         del self._reads[message.request]
         try:
-            done(decode_state(bytes(parts)))
+            read.done(decode_state(bytes(read.parts)))
         except MalformedValue as error:
-            done(error)
+            read.done(error)

@@ -89,7 +89,7 @@ class Node:
         self._more_to_tell = False  # a watcher has room and there is more for it
         self.desk = Desk(self)
         self.founding = Founding(
-            directory, self.links, settle_s=options.settle_s, now_s=now_s, on_formed=self._become_member
+            directory, self.links, self.counts, settle_s=options.settle_s, now_s=now_s, on_formed=self._become_member
         )
         if directory.formed:
             self._become_member()
@@ -170,7 +170,7 @@ class Node:
         if self.replica is None:
             self.founding.form(now_s)
         else:
-            if ticks and not self.replica.is_stuck:
+            if ticks and self.replica.may_stand:
                 self.replica.raft.tick(ticks)
             self._flush()
         requests = self.channel.receive_from_clients(limits.TURN_FRAMES_MAX)

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 from conflux import limits
+from conflux.errors import MalformedValue
 from conflux.node.clock import Clock
 from conflux.node.origin import Origin
 from conflux.node.replica import Replica
@@ -132,7 +133,9 @@ class Readers:
         """Answer what can be answered, ask again for what can't, and encode a slice."""
         now_s = self._clock.monotonic_s()
         for context, waiting in list(self._waiting.items()):
-            if waiting.index is not None and self._replica.machine.index >= waiting.index:
+            if self._replica.failure is not None or (
+                waiting.index is not None and self._replica.machine.index >= waiting.index
+            ):
                 del self._waiting[context]
                 self._answer(waiting.origin, waiting.request)
             elif waiting.index is None and now_s - waiting.asked_s > ASK_AGAIN_SECONDS:
@@ -182,16 +185,26 @@ class Readers:
 
     def _encode_some(self, encoding: _Encoding, deadline_s: float) -> None:
         assert encoding.slices is not None
-        for part in encoding.slices:
-            encoding.parts.append(part)
-            if self._clock.monotonic_s() >= deadline_s:
-                return
+        try:
+            for part in encoding.slices:
+                encoding.parts.append(part)
+                if self._clock.monotonic_s() >= deadline_s:
+                    return
+        except MalformedValue as error:
+            self._give_up_encoding(encoding, error)
+            return
         encoding.slices = None
         encoding.whole = b"".join(encoding.parts)
         encoding.parts = []
         waiting, encoding.waiting = encoding.waiting, []
         for origin, request, offset in waiting:
             self._send_part(encoding, origin, request, offset)
+
+    def _give_up_encoding(self, encoding: _Encoding, error: MalformedValue) -> None:
+        """The reducer made a state that has no encoding: nobody can read it, and the node goes on."""
+        del self._encodings[encoding.machine.revision]
+        for origin, request, _ in encoding.waiting:
+            self._reply(origin, Refused(request, Code.NOT_READY, str(error)))
 
     def _send_part(self, encoding: _Encoding, origin: Origin, request: int, offset: int) -> None:
         encoding.used_s = self._clock.monotonic_s()

@@ -114,13 +114,18 @@ class Replica:
     @property
     def is_recovering(self) -> bool:
         """True after a start, until what this node knew to be committed is folded again."""
-        return self.machine.index < self.recovered_index
+        return self.failure is None and self.machine.index < self.recovered_index
 
     @property
     def may_write_commit_index(self) -> bool:
         """True where the disk knows less than this node of what is committed, and is ready to be told."""
         log = self.raft.log
         return not self.is_stuck and self.commit_on_disk < self.raft.commit_index and log.stable_index == log.last_index
+
+    @property
+    def may_stand(self) -> bool:
+        """False where this node must not lead: it can't write, or its state isn't the cluster's. It still votes."""
+        return not self.is_stuck and self.failure is None
 
     @property
     def is_behind(self) -> bool:
@@ -188,6 +193,8 @@ class Replica:
                 self._commit_target = effect.last
             case RoleChanged():
                 self._observer.role_changed(effect)
+                if self.failure is not None:
+                    self.raft.step_down()  # it may be asked to lead, and can't
             case ReadReady():
                 self._observer.read_ready(effect.contexts, effect.index)
             case ReadFailed():

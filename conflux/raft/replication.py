@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from conflux.raft.core import Raft
 
 
+APPEND_ENTRIES_MAX = 2048  # with 64 bytes around each they add 128 KiB to what append_bytes_max allows
+
+
 # -- the follower's side -------------------------------------------------------------------------------------------
 
 
@@ -180,7 +183,8 @@ def _send_append(raft: Raft, peer: NodeId, progress: Progress) -> None:
     invariant(prev_index >= log.snapshot_index, "a follower behind the snapshot is not fed from the log")
     entries: tuple[Entry, ...] = ()
     if progress.next_index <= log.last_index:
-        entries = log.entries(progress.next_index, log.last_index, raft.options.append_bytes_max)
+        last = min(log.last_index, prev_index + APPEND_ENTRIES_MAX)
+        entries = log.entries(progress.next_index, last, raft.options.append_bytes_max)
     last_index = prev_index + len(entries)
     progress.sent(last_index, sum(len(entry.payload) for entry in entries))
     progress.commit_sent = max(progress.commit_sent, min(raft.commit_index, last_index))

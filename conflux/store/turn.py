@@ -23,6 +23,7 @@ from conflux.wire import values
 from conflux.wire.clients import Code, Outcome, Perform, Rejection
 
 INTERNAL_TYPE_PREFIX = "@@conflux/"
+NO_REQUEST = 0  # clients count theirs from 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,10 @@ class Turn:
         if segment is None:
             return Judged(known, request)
         left = calls[len(segment.outcomes) :]
-        rest = Perform(request.request, session.id, request.first_unanswered, segment.end, left) if left else None
+        if not left:
+            return Judged([*known, segment])
+        # Under no number: a refusal of the rest must not pass for one of the whole, whose beginning is in the log.
+        rest = Perform(NO_REQUEST, session.id, request.first_unanswered, segment.end, left, request.when_appended)
         return Judged([*known, segment], rest)
 
     def finish(self) -> tuple[bytes, Machine]:
@@ -162,8 +166,10 @@ class Turn:
                 arguments = values.decode(packed)
             except MalformedValue as error:
                 return Refusal(Code.BAD_ARGUMENTS, str(error), sequence)
-            if type(arguments) is not list or (problem := arguments_problem(function, len(arguments))):
-                return Refusal(Code.BAD_ARGUMENTS, f"{name}: {problem or 'arguments are a list'}", sequence)
+            is_list = type(arguments) is list
+            problem = arguments_problem(function, len(arguments)) if is_list else "arguments are a list"
+            if problem:
+                return Refusal(Code.BAD_ARGUMENTS, f"{name}: {problem}", sequence)
             plan.append(_Call(name, function, arguments))
         return plan
 
@@ -174,10 +180,11 @@ class Turn:
         names: list[str] = []
         with user_code():
             for call in plan:
-                if self.is_full:
+                if self._calls and self.is_full:  # a turn with nothing in it runs one, or it would never get on
                     break
                 outcomes.append(self._judge(call))
                 names.append(call.name)
+                self._bytes += len(call.name.encode())
                 self._calls += 1
         if not outcomes:
             return None
@@ -212,7 +219,7 @@ class Turn:
             return self._rejected(action)
         try:
             packed = self._encode_action(action)
-        except MalformedValue as error:
+        except Exception as error:  # MalformedValue, or what an object of the user's raises when it is looked at
             return self._rejected(error)
         try:
             self._step.reduce(packed)
@@ -227,7 +234,11 @@ class Turn:
         return values.encode(action)
 
     def _rejected(self, error: Exception, *, by_reducer: bool = False) -> Rejection:
-        message = str(error).encode("utf-8", "replace")[: limits.ERROR_TEXT_BYTES_MAX].decode("utf-8", "ignore")
+        try:
+            text = str(error)
+        except Exception:  # an exception of the user's whose text can't be had
+            text = ""
+        message = text.encode("utf-8", "replace")[: limits.ERROR_TEXT_BYTES_MAX].decode("utf-8", "ignore")
         self._bytes += len(message)
         return Rejection(type(error).__name__, message, by_reducer)
 

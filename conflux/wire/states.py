@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgpack
@@ -61,7 +62,9 @@ def decode_state(packed: bytes) -> Any:
         MalformedValue: these bytes are none.
     """
     try:
-        return msgpack.unpackb(packed, strict_map_key=True, ext_hook=_mark, list_hook=_revive)
+        state = msgpack.unpackb(packed, strict_map_key=True, ext_hook=_mark, list_hook=_revive, object_hook=_checked)
+        _refuse_strays([state])
+        return state
     except (ValueError, TypeError, OverflowError, RecursionError, KeyError, msgpack.UnpackException) as error:
         raise MalformedValue(f"these bytes are no state: {error}") from error
 
@@ -100,7 +103,7 @@ def _slices(value: Any, packer: msgpack.Packer) -> Iterator[bytes]:
     elif isinstance(value, PMap) and not isinstance(value, CheckedPMap):
         # Sorted, because a pmap's own order follows str hashes, which differ between processes.
         yield packer.pack_array_header(2 * len(value) + 1) + _MAP_MARK
-        yield from _elements(_pairs(sorted(value.items())), packer)
+        yield from _elements(_pairs((key, value[key]) for key in sorted(value, key=_checked_key)), packer)
     else:
         raise MalformedValue(f"a state can't hold a {kind.__name__}: use lists, dicts, pvector and pmap")
 
@@ -120,11 +123,15 @@ def _elements(values: Iterable[Any], packer: msgpack.Packer) -> Iterator[bytes]:
     yield b"".join(group)
 
 
+def _checked_key(key: Any) -> str:
+    if type(key) is not str:
+        raise MalformedValue(f"a state's keys are str, not {type(key).__name__}")
+    return key
+
+
 def _pairs(items: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
     for key, value in items:
-        if type(key) is not str:
-            raise MalformedValue(f"a state's keys are str, not {type(key).__name__}")
-        yield key
+        yield _checked_key(key)
         yield value
 
 
@@ -132,9 +139,26 @@ def _mark(code: int, _data: bytes) -> _Mark:
     return _MARKS[code]
 
 
+def _refuse_strays(values: Iterable[Any]) -> None:
+    """Refuse what the encoder never writes: a marker that marks nothing, a timestamp."""
+    for value in values:
+        if type(value) is _Mark or type(value) is msgpack.Timestamp:
+            raise MalformedValue("these bytes are no state: an extension type stands where a value should")
+
+
+def _checked(found: dict[Any, Any]) -> dict[Any, Any]:
+    for key in found:
+        _checked_key(key)
+    _refuse_strays(found.values())
+    return found
+
+
 def _revive(items: list[Any]) -> Any:
+    _refuse_strays(islice(items, 1, None))
+    if items and type(items[0]) is msgpack.Timestamp:
+        _refuse_strays(items)
     if items and type(items[0]) is _Mark:
         if items[0] is _MARKS[_VECTOR]:
             return pvector(items[1:])
-        return pmap(dict(zip(items[1::2], items[2::2], strict=True)))
+        return pmap(_checked(dict(zip(items[1::2], items[2::2], strict=True))))
     return items

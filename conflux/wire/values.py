@@ -65,17 +65,28 @@ def decode(packed: bytes) -> Value:
     Raises:
         MalformedValue: no JSON value; one exception for all that msgpack raises.
     """
-    value = decode_trusted(packed)
+    value = _unpack(packed, object_pairs_hook=_without_repeats)
     check(value)
     return value
 
 
 def decode_trusted(packed: bytes) -> Value:
     """The value that these bytes stand for, where `encode` made them and a checksum has kept them."""
+    return _unpack(packed)
+
+
+def _unpack(packed: bytes, **hooks: Any) -> Value:
     try:
-        return msgpack.unpackb(packed, strict_map_key=True, ext_hook=_refuse_extension)
+        return msgpack.unpackb(packed, strict_map_key=True, ext_hook=_refuse_extension, **hooks)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise MalformedValue(f"these bytes are no value: {error}") from error
+
+
+def _without_repeats(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise MalformedValue("a key stands twice in a dict")
+    return found
 
 
 def _refuse_extension(code: int, _data: bytes) -> None:
