@@ -110,13 +110,16 @@ def reader_is_gone() -> bool:
 def ending_with_reader() -> Iterator[None]:
     """For commands that wait: `conflux watch | head -1` ends with `head`, not with the next action, which may never be.
 
-    A pipe's end is no event that a waiting main thread would see, so another thread looks and sends it SIGTERM.
+    A pipe's end is no event that a waiting main thread would see, so another thread looks and sends it SIGTERM: but not
+    once the command ends by itself, where that would only disturb.
     """
+    watched = threading.Lock()  # held while the signal may be sent; never let go once the command has ended
     if _is_pipe():
-        main_thread = threading.main_thread().ident
-        assert main_thread is not None
-        threading.Thread(target=_await_reader, args=(main_thread,), name="stdout", daemon=True).start()
-    yield
+        threading.Thread(target=_await_reader, args=(watched,), name="stdout", daemon=True).start()
+    try:
+        yield
+    finally:
+        watched.acquire()
 
 
 def _is_pipe() -> bool:
@@ -127,10 +130,13 @@ def _is_pipe() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _await_reader(main_thread: int) -> None:
+def _await_reader(watched: threading.Lock) -> None:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)  # errors are always reported
-    with contextlib.suppress(OSError):
-        poll.poll()
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    poll.poll()
+    if watched.acquire(blocking=False):
         _reader_gone.set()
         signal.pthread_kill(main_thread, signal.SIGTERM)
+        watched.release()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -13,6 +14,8 @@ from conflux.cli.options import Settings, command
 from conflux.errors import NotReady
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from conflux.client.client import Client
     from conflux.client.committed import Committed
 
@@ -42,16 +45,18 @@ def watch(settings: Settings, from_revision: int | None, count: int | None, with
         states = _States(client, settings.timeout()) if with_state else None
         told = 0
         hint: threading.Timer | None = None
-        for item in client.watch_from(from_revision, timeout=settings.timeout()):
-            if isinstance(item, int):
-                hint = _hint_later(item, settings)
-                continue
-            if hint is not None:
-                hint.cancel()
-            _tell(item, states, json=settings.json)
-            told += 1
-            if told == count:
-                return
+        feed = client.watch_from(from_revision, timeout=settings.timeout())
+        with closing(cast("Generator[Committed | int, None, None]", feed)) as items:
+            for item in items:
+                if isinstance(item, int):
+                    hint = _hint_later(item, settings)
+                    continue
+                if hint is not None:
+                    hint.cancel()
+                _tell(item, states, json=settings.json)
+                told += 1
+                if told == count:
+                    return
 
 
 class _States:

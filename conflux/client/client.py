@@ -130,8 +130,6 @@ class Client:
         """
         self._check_open()
         feed = self._engine.watch(from_revision or 0)
-        if from_revision:
-            feed.committed.put(from_revision)
         try:
             first: float | None = timeout
             while True:

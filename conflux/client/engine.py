@@ -70,6 +70,7 @@ class WatchFeed:
         self.next_revision = from_revision  # 0: wherever the node is when it answers first
         self.committed: queue.SimpleQueue[Committed | ConfluxError | int] = queue.SimpleQueue()
         self.address = ""
+        self._is_answered = False
         self.renew_s = 0.0
         self.heard_s = 0.0
 
@@ -77,6 +78,8 @@ class WatchFeed:
         """Take what a node tells, leaving out what was seen."""
         if not self.next_revision:
             self.next_revision = events.events[0].revision if events.events else events.revision + 1
+        if not self._is_answered:
+            self._is_answered = True
             self.committed.put(self.next_revision)
         for event in events.events:
             if event.revision == self.next_revision:

@@ -1,0 +1,164 @@
+"""The command line as a whole: its help, its global options, its wrong inputs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from conflux.cli.main import COMMANDS, group
+from tests.cli.running import ROOT, Ran, command_line, conflux, environment
+
+HEAVY = ("zmq", "zeroconf", "lmdb", "msgpack", "rich", "platformdirs")
+
+
+def test_help_imports_nothing_heavy():
+    program = (
+        "import sys; from conflux.cli.main import main; status = main(['--help']); "
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment(), cwd=ROOT, check=False
+    )
+    assert (done.stderr.strip(), done.returncode) == ("", 0)
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_loading_a_command_imports_nothing_heavy(name: str):
+    program = (
+        "import sys; from conflux.cli.main import main; status = main([sys.argv[1], '--help']); "
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, name], capture_output=True, text=True, env=environment(), cwd=ROOT, check=False
+    )
+    assert (done.stderr.strip(), done.returncode) == ("", 0)
+    assert "Example" in done.stdout and f"  conflux {name}" in done.stdout
+    assert "--cluster NAME" in done.stdout and "CONFLUX_CLUSTER" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_says_what_each_command_says_of_itself(name: str):
+    command = group.get_command(group.make_context("conflux", ["status"]), name)
+    assert command is not None and command.name == name and command.help
+    assert COMMANDS[name][1].endswith(".") and command.help.splitlines()[0].rstrip(".:;")
+
+
+def test_version():
+    assert conflux("--version").out.startswith("conflux 0.")
+    assert conflux("status", "--version").out.startswith("conflux 0.")
+
+
+def test_without_a_command_it_is_a_usage_error():
+    assert conflux() == Ran(2, "", "error: No command was given. See `conflux --help`.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'. See `conflux --help`."),
+        (["state", "--nonsense"], "--nonsense"),
+        (["state", "extra"], "extra"),
+        (["perform"], "Missing argument 'METHOD'. See `conflux perform --help`."),
+        (["--cluster", "Wrong", "state"], "'Wrong' must match [a-z][a-z0-9-]{0,31}."),
+        (["state", "--cluster", "x" * 33], "must match"),
+        (["state", "--cluster", "../x"], "must match"),
+        (["state", "--timeout", "soon"], "'soon' is no number of seconds greater than 0."),
+        (["state", "--timeout", "nan"], "is no number of seconds"),
+        (["state", "--timeout", "0"], "is no number of seconds"),
+        (["state", "--timeout", "inf"], "is no number of seconds"),
+        (["state", "--output", "yaml"], "'yaml' is not one of"),
+        (["state", "--consistency", "strong"], "'strong' is not one of"),
+        (["watch", "--count", "0"], "0 is not in the range"),
+        (["watch", "--from-revision", "-1"], "-1 is not in the range"),
+        (["perform", "append", "--timeout"], "requires an argument"),
+        (["inspect-log", "--from-index", "0"], "0 is not in the range"),
+        (["completion", "tcsh"], "'tcsh' is not one of"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_status_2(arguments: list[str], said: str):
+    ran = conflux(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
+    assert said in ran.err and "--help`." in ran.err
+
+
+@pytest.mark.parametrize("arguments", [["--json", "nonsense"], ["state", "--nonsense", "--output", "json"]])
+def test_a_usage_error_is_json_where_that_was_asked_for(arguments: list[str]):
+    ran = conflux(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert {"error", "message", "hint", "exit_status", "retryable"} == set(ran.error)
+    assert (ran.error["error"], ran.error["exit_status"], ran.error["retryable"]) == ("UsageError", 2, False)
+
+
+def test_options_stand_before_or_after_the_command(tmp_path):
+    where = str(tmp_path)
+    for arguments in (
+        ["--data-dir", where, "--cluster", "shop", "--json", "state"],
+        ["state", "--data-dir", where, "--cluster", "shop", "--json"],
+        ["--json", "--cluster", "other", "state", "--data-dir", where, "--cluster", "shop"],
+    ):
+        ran = conflux(*arguments)
+        assert (ran.status, ran.error["error"]) == (3, "Unreachable")
+        assert str(tmp_path / "shop") in ran.error["message"]
+
+
+def test_a_flag_is_stronger_than_the_environment(tmp_path):
+    ran = conflux("--cluster", "flag", "state", CONFLUX_DATA_DIR=str(tmp_path), CONFLUX_CLUSTER="environment")
+    assert str(tmp_path / "flag") in ran.err
+    ran = conflux("state", CONFLUX_DATA_DIR=str(tmp_path), CONFLUX_CLUSTER="environment")
+    assert str(tmp_path / "environment") in ran.err
+
+
+def test_the_environment_is_checked_unless_a_flag_takes_its_place(tmp_path):
+    assert conflux("state", CONFLUX_TIMEOUT="soon").status == 2
+    assert "CONFLUX_CLUSTER" in conflux("state", CONFLUX_CLUSTER="Wrong").err
+    ran = conflux("state", "--timeout", "1", CONFLUX_TIMEOUT="soon", CONFLUX_DATA_DIR=str(tmp_path))
+    assert ran.status == 3
+    ran = conflux("--timeout", "1", "state", CONFLUX_TIMEOUT="soon", CONFLUX_DATA_DIR=str(tmp_path))
+    assert ran.status == 3
+
+
+def test_output_comes_from_the_environment(tmp_path):
+    assert conflux("state", CONFLUX_OUTPUT="json", CONFLUX_DATA_DIR=str(tmp_path)).error["exit_status"] == 3
+    text = conflux("state", "--output", "text", CONFLUX_OUTPUT="json", CONFLUX_DATA_DIR=str(tmp_path))
+    assert text.err.startswith("error: ")
+
+
+def test_endpoints_come_from_the_environment():
+    ran = conflux("state", "--timeout", "0.3", CONFLUX_ENDPOINT="127.0.0.1:9, 127.0.0.1:13")
+    assert ran.status == 3 and "127.0.0.1:9, 127.0.0.1:13" in ran.err
+
+
+def test_an_unexpected_error_is_one_line_and_with_v_a_traceback(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import conflux.cli.identify\n"
+        "def fail(*arguments):\n    raise ZeroDivisionError('so\\nwhat')\n"
+        "import conflux.cli.local_nodes\nconflux.cli.local_nodes.local_nodes = fail\n"
+    )
+    path = f"{tmp_path}:{ROOT}"
+    ran = conflux("destroy", PYTHONPATH=path)
+    assert ran.status == 1
+    assert ran.err == "error: ZeroDivisionError: so what. This is a bug: -v shows where it happened.\n"
+    ran = conflux("destroy", "-v", "--json", PYTHONPATH=path)
+    assert "Traceback" in ran.err and ran.error["error"] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_without_a_word(number: int, status: int, tmp_path):
+    process = subprocess.Popen(
+        command_line("wait", "--timeout", "60"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(CONFLUX_DATA_DIR=str(tmp_path)),
+    )
+    time.sleep(0.7)
+    started_s = time.monotonic()
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (status, b"", b"")
+    assert time.monotonic() - started_s < 2
