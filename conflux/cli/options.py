@@ -75,7 +75,7 @@ class Settings:
             data_dir=self.data_dir,
             mdns_seconds=max(0.1, min(MDNS_SECONDS_MAX, self.timeout() if patience_s is None else patience_s)),
         )
-        if client.found.by_mdns:
+        if client.found.by_mdns and self.verbosity >= 0:
             click.echo(f"found the cluster {self.cluster!r} at {', '.join(client.found.endpoints)}", err=True)
         return client
 

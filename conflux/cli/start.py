@@ -160,8 +160,9 @@ def _first_line(settings: Settings, data_dir: Path, launcher: Launcher) -> str:
     where = f"in {data_dir / settings.cluster}. Ctrl-C stops"
     if manifest is not None and not manifest.is_whole:
         return f"{count} of the {manifest.size} nodes of the cluster {settings.cluster!r}, {where} what runs here."
+    all_nodes = "The node" if count == 1 else f"{count} nodes"
     return (
-        f"All {count} nodes of the cluster {settings.cluster!r}, on this machine and for it alone, {where} them. "
+        f"{all_nodes} of the cluster {settings.cluster!r}, on this machine and for it alone, {where} what runs here. "
         "On several machines: conflux keygen cluster.key, then on each "
         f"conflux start --cluster-size {max(3, count)} --local 1 --key cluster.key"
     )

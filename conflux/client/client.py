@@ -149,18 +149,26 @@ class Client:
         self._check_open()
         asked: set[str] = set()
         reports: dict[str, dict[str, Any]] = {}
+        answered = 0  # a node with two addresses answers twice
+        answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         deadline_s = time.monotonic() + timeout
         waiting = list(self._endpoints)
-        queues: list[queue.SimpleQueue[bytes]] = []
-        while waiting or queues:
-            if waiting:
-                asked.update(waiting)
-                queues.append(self._engine.ask_status(waiting))
-                waiting = []
-            for report in self._collect(queues, asked, reports, deadline_s):
-                waiting += [address for address in _endpoints_of(report) if address not in asked]
-            if not waiting:
-                break
+        number = self._engine.begin_status(answers)
+        try:
+            while True:
+                if new := [address for address in dict.fromkeys(waiting) if address not in asked]:
+                    asked.update(new)
+                    self._engine.ask_status(number, new)
+                if answered >= len(asked):
+                    break
+                report = json.loads(answers.get(timeout=max(0.001, deadline_s - time.monotonic())))
+                answered += 1
+                reports[report["node"]["id"]] = report
+                waiting = _endpoints_of(report)
+        except queue.Empty:
+            pass  # the others do not answer in time
+        finally:
+            self._engine.end_status(number)
         return list(reports.values())
 
     def get_log_text(self, endpoint: str, *, timeout: float | None = None) -> str:
@@ -208,25 +216,6 @@ class Client:
             return unreachable(self._engine.link)
         return NoLeader("no leader answered in time")
 
-    def _collect(
-        self,
-        queues: list[queue.SimpleQueue[bytes]],
-        asked: set[str],
-        reports: dict[str, dict[str, Any]],
-        deadline_s: float,
-    ) -> list[dict[str, Any]]:
-        """Wait for the reports of all that were asked, until the time is over; gives the new ones."""
-        new = []
-        while len(reports) < len(asked):
-            wait_s = deadline_s - time.monotonic()
-            try:
-                report = json.loads(queues[-1].get(timeout=max(0.001, wait_s)))
-            except queue.Empty:
-                break
-            reports[report["node"]["id"]] = report
-            new.append(report)
-        return new
-
     def _check_open(self) -> None:
         if self._closed:
             raise Closed("the client is closed")
@@ -240,7 +229,7 @@ def make_call(method: str, args: tuple[Any, ...], timeout: float | None, done: A
     Raises:
         MalformedValue: an argument isn't a JSON value, or is too large.
     """
-    if not method or len(method.encode()) > limits.METHOD_NAME_BYTES_MAX:
+    if not method or len(method.encode("utf-8", "surrogatepass")) > limits.METHOD_NAME_BYTES_MAX:
         raise MalformedValue(f"a method's name has 1 to {limits.METHOD_NAME_BYTES_MAX} bytes")
     deadline_s = None if timeout is None else time.monotonic() + timeout
     return Call(method, values.encode([*args]), deadline_s, done, when_appended=wait == "appended")

@@ -98,6 +98,7 @@ class Engine:
         self._numbers = count(1 << 40)  # apart from the requester's own
         self._asked: dict[int, Asked] = {}
         self._statuses: dict[int, queue.SimpleQueue[bytes]] = {}
+        self._unsent_questions: dict[str, AskStatus] = {}  # by address: their links are still being made
         self._watches: dict[int, WatchFeed] = {}
         self._woken = False
         self._closing = threading.Event()
@@ -124,19 +125,29 @@ class Engine:
         self.run_soon(lambda now_s: self._asked.__setitem__(number, asked))
         return asked
 
-    def ask_status(self, addresses: list[str]) -> queue.SimpleQueue[bytes]:
-        """Ask every node how it is: reports arrive in the queue, from those that answer."""
-        answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    def begin_status(self, answers: queue.SimpleQueue[bytes]) -> int:
+        """Begin a round of questions, whose answers arrive in the queue; gives its number."""
         number = next(self._numbers)
+        self.run_soon(lambda now_s: self._statuses.__setitem__(number, answers))
+        return number
+
+    def ask_status(self, number: int, addresses: list[str]) -> None:
+        """Ask these nodes how they are, each as soon as its link is up."""
 
         def job(now_s: float) -> None:
-            self._statuses[number] = answers
             self.link.learn(addresses)
-            for address in addresses:
-                self.link.send_to(address, AskStatus(number))
+            self._unsent_questions |= dict.fromkeys(addresses, AskStatus(number))
 
         self.run_soon(job)
-        return answers
+
+    def end_status(self, number: int) -> None:
+        """End a round: later answers are dropped."""
+
+        def job(now_s: float) -> None:
+            self._statuses.pop(number, None)
+            self._unsent_questions = {a: q for a, q in self._unsent_questions.items() if q.request != number}
+
+        self.run_soon(job)
 
     def ask_log(self, address: str) -> Asked:
         """Ask one node for the end of its log file."""
@@ -192,6 +203,9 @@ class Engine:
                     self._requester.unsent(request, now_s)
             for asked in [*self._asked.values()]:
                 self._ask_when_due(asked, now_s)
+            for address, question in [*self._unsent_questions.items()]:
+                if self.link.send_to(address, question):
+                    del self._unsent_questions[address]
             for feed in self._watches.values():
                 self._renew_when_due(feed, now_s)
             if not self._jobs and not self._closing.is_set():

@@ -149,7 +149,7 @@ class Desk:
                 self._refuse(origin, message, Code.BUSY, "too many requests are waiting")
             return None
         if leader is None or isinstance(origin, FromPeer):
-            return self._refuse(origin, message, Code.NO_LEADER, "no leader: a majority of the nodes must be up")
+            return self._refuse(origin, message, Code.NO_LEADER, "no leader")
         return self._forward(leader, origin, message)
 
     def _forward(self, leader: str, origin: Origin, message: Any) -> None:
