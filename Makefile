@@ -3,6 +3,7 @@
 
 PYTHON_HERE = .venv/bin/python
 ARGS =
+SEEDS = 400
 
 .PHONY: help demo test lint types check sim bench clean bootstrap-run bootstrap-dev
 
@@ -27,10 +28,10 @@ types: bootstrap-dev ## mypy, strict
 check: lint types test ## lint, types and test
 
 sim: bootstrap-dev ## clusters in the simulator, with faults
-	@$(PYTHON_HERE) -m pytest tests/simulation -q $(ARGS)
+	@$(PYTHON_HERE) -m conflux.testing --seeds 0:$(SEEDS) --steps 5000 --jobs 2 $(ARGS)
 
 bench: bootstrap-run ## how fast it is here
-	@$(PYTHON_HERE) benchmarks/run.py $(ARGS)
+	@$(PYTHON_HERE) benchmarks/startup.py $(ARGS)
 
 clean: ## remove what make and the tools have made, .venv too
 	@rm -f .venv/stamp-run .venv/stamp-dev
