@@ -133,7 +133,7 @@ def test_a_flipped_byte(three: Cluster) -> None:
     assert three.state() == ["kept"]
 
 
-def test_a_directory_of_another_cluster(three: Cluster, start_cluster: Callable[..., Cluster]) -> None:
+def test_c14_a_directory_of_another_cluster(three: Cluster, start_cluster: Callable[..., Cluster]) -> None:
     other = start_cluster(3)
     other.run("stop")
     place = three.data_dir / "conflux" / "n2"
@@ -144,7 +144,7 @@ def test_a_directory_of_another_cluster(three: Cluster, start_cluster: Callable[
     assert (place / "data.mdb").read_bytes() == before
 
 
-def test_two_directories_were_mixed_up(three: Cluster) -> None:
+def test_c15_two_directories_were_mixed_up(three: Cluster) -> None:
     root = three.data_dir / "conflux"
     (root / "n1").rename(root / "aside")
     (root / "n2").rename(root / "n1")
@@ -154,7 +154,7 @@ def test_two_directories_were_mixed_up(three: Cluster) -> None:
     assert len([line for line in ran.err.splitlines() if line.startswith(("n1", "n2"))]) == 2, ran.err
 
 
-def test_a_directory_of_a_newer_format(three: Cluster) -> None:
+def test_c16_a_directory_of_a_newer_format(three: Cluster) -> None:
     place = three.data_dir / "conflux" / "n2"
     raise_format_version(place)
     before = (place / "data.mdb").read_bytes()
