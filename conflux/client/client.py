@@ -16,7 +16,7 @@ from conflux.client.committed import Committed
 from conflux.client.engine import Asked, Engine, unreachable
 from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
 from conflux.client.requester import Call, Result
-from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, NotApplied
+from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, NotApplied, OptionsError
 from conflux.transport.keys import ClusterKey
 from conflux.usercode import inside_user_code
 from conflux.wire import values
@@ -106,6 +106,8 @@ class Client:
     ) -> tuple[int, Any]:
         """(revision, state)."""
         self._check_open()
+        if consistency not in _CONSISTENCIES:
+            raise OptionsError(f"consistency is 'local' or 'linearizable', not {consistency!r}")
         wanted = _CONSISTENCIES[consistency]
         asked = self._engine.ask(lambda number: Read(number, wanted))
         found: tuple[int, Any] = self._wait_for(asked, timeout)
@@ -231,6 +233,8 @@ def make_call(method: str, args: tuple[Any, ...], timeout: float | None, done: A
     """
     if not method or len(method.encode("utf-8", "surrogatepass")) > limits.METHOD_NAME_BYTES_MAX:
         raise MalformedValue(f"a method's name has 1 to {limits.METHOD_NAME_BYTES_MAX} bytes")
+    if wait not in ("committed", "appended"):
+        raise OptionsError(f"wait is 'committed' or 'appended', not {wait!r}")
     deadline_s = None if timeout is None else time.monotonic() + timeout
     return Call(method, values.encode([*args]), deadline_s, done, when_appended=wait == "appended")
 

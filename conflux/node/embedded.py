@@ -154,6 +154,8 @@ class Conflux:
     def get_state(self, consistency: ReadConsistency = "local", *, timeout: float | None = None) -> Any:
         """The committed state: as this node has it, or as a majority confirms it. It is shared: don't change it."""
         self._check_usable()
+        if consistency not in ("local", "linearizable"):
+            raise OptionsError(f"consistency is 'local' or 'linearizable', not {consistency!r}")
         if consistency == "local":
             self._await_recovery(timeout)
             if self._node.replica is not None and self._node.replica.failure is not None:
@@ -215,9 +217,13 @@ class Conflux:
         self._check_usable()
         future: Future[Committed] = Future()
         self._caller.submit(make_call(method, args, timeout, lambda result: _settle(future, result), wait=wait))
+        self._check_caller()
+        return future
+
+    def _check_caller(self) -> None:
+        """The loop may have ended just before it was handed something: then nobody else would answer."""
         if self._loop.ended.is_set():
             self._caller.close(Closed("the node is closed"))
-        return future
 
     def _await_recovery(self, timeout: float | None) -> None:
         """After a restart, let the node fold what it knew to be committed: an older state was never shown before."""
@@ -240,6 +246,7 @@ class Conflux:
                 _settle(future, answer)
 
         self._caller.run_soon(job)
+        self._check_caller()
         return future.result()
 
     def _check_usable(self) -> None:

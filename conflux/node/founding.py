@@ -183,7 +183,7 @@ class Founding:
             app=mine.app,
             app_version=mine.app_version,
             accepted=self.directory.accepted,
-            nevers=tuple(sorted(self.directory.nevers)),
+            nevers=tuple(sorted(self.directory.nevers))[: limits.CANDIDATES_MAX],
             formed=self.directory.formed,
             answer_me=answer_me,
         )

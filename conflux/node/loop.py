@@ -40,10 +40,10 @@ class Loop:
             self.error = error
             _log.critical("node %s stops: %s: %s", self._node.directory.self.label, type(error).__name__, error)
         finally:
+            self.ended.set()  # first: whoever comes from now on sees that nobody will answer
             if self._caller is not None:
                 self._caller.close(Closed("the node is closed"))
             self._node.close()
-            self.ended.set()
 
     def stop(self) -> None:
         """End the loop; from any thread, or a signal's handler."""

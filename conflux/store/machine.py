@@ -231,7 +231,7 @@ def _fold_calls(step: Step, calls: Calls) -> None:
             for outcome in calls.outcomes:
                 if type(outcome) is bytes:
                     step.reduce(outcome)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Diverged(
             f"the reducer raised at revision {step.revision + 1}, which it did not on the leader: "
             f"{type(error).__name__}: {error}"

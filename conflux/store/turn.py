@@ -209,7 +209,7 @@ class Turn:
         inside.log_time_s = self._step.log_time_us / 1e6
         try:
             action = call.function(self._step.state, *call.arguments)
-        except Exception as error:  # whatever a user's method raises is its answer
+        except (Exception, SystemExit) as error:  # whatever a user's method raises is its answer
             return self._rejected(error)
         finally:
             inside.log_time_s = None  # a reducer has no clock
@@ -223,7 +223,7 @@ class Turn:
             return self._rejected(error)
         try:
             self._step.reduce(packed)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return self._rejected(error, by_reducer=True)
         self._bytes += len(packed)
         return packed
@@ -233,14 +233,14 @@ class Turn:
             raise MalformedValue(f"an action's type must not begin with {INTERNAL_TYPE_PREFIX}")
         return values.encode(action)
 
-    def _rejected(self, error: Exception, *, by_reducer: bool = False) -> Rejection:
+    def _rejected(self, error: BaseException, *, by_reducer: bool = False) -> Rejection:
         try:
             text = str(error)
         except Exception:  # an exception of the user's whose text can't be had
             text = ""
         message = text.encode("utf-8", "replace")[: limits.ERROR_TEXT_BYTES_MAX].decode("utf-8", "ignore")
         self._bytes += len(message)
-        return Rejection(type(error).__name__, message, by_reducer)
+        return Rejection(type(error).__name__[: limits.METHOD_NAME_BYTES_MAX], message, by_reducer)
 
 
 @dataclass(frozen=True, slots=True)

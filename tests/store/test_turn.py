@@ -9,6 +9,7 @@ from pyrsistent import pvector
 
 from conflux import limits
 from conflux.app import App, now
+from conflux.store.machine import Machine
 from conflux.store.records import header_of, records_of
 from conflux.store.session import session_id
 from conflux.store.turn import Refusal, Turn, arguments_problem
@@ -487,3 +488,18 @@ def test_an_empty_turn_may_be_logged_to_let_time_pass(leader):
     leader.log(leader.turn())
     assert header_of(leader.entries[-1].payload).log_time_us == 7 * SECOND_US
     assert folded(leader.entries, make_app()).log_time_us == 7 * SECOND_US
+
+
+def test_a_method_that_exits_is_a_rejection_and_not_the_end_of_the_leader():
+    app = App(name="exits")
+
+    @app.method
+    def leave(state):
+        raise SystemExit(3)
+
+    app.reduce = lambda state, action: state or []
+    machine = Machine.initial(app)
+    turn = Turn(app, machine, index=1, term=1, log_time_us=0, wall_time_us=0, clock=lambda: 0.0)
+    session = turn.open_session()
+    judged = turn.perform(Perform(1, session, 0, 0, [("leave", values.encode([]))]))
+    assert [outcome.type for segment in judged.segments for outcome in segment.outcomes] == ["SystemExit"]
