@@ -316,7 +316,7 @@ class Node:
             observer=self,
             slow_disk_s=options.election_timeout_ms[1] / 1000,
         )
-        self.desk.readers = Readers(self.replica, self._clock, self.desk.reply, self.links.send)
+        self.desk.readers = Readers(self.replica, self._clock, self._random, self.desk.reply, self.links.send)
         self.desk.watchers = Watchers(self.replica.raft.log, mine.label, self.desk.reply)
 
     # -- inside: peers -------------------------------------------------------------------------------------------

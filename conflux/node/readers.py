@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from random import Random
 from typing import Any
 
 from conflux import limits
@@ -21,17 +22,20 @@ PART_BYTES = 512 * limits.KIB
 SLICE_SECONDS = 0.002
 KEPT_SECONDS = 10.0  # an encoding that is read in parts, since it was last asked for
 KEPT_ENCODINGS = 4
-ASK_AGAIN_SECONDS = 0.1
+ASK_AGAIN_SECONDS_MIN = 0.1
+ASK_AGAIN_SECONDS_MAX = 2.0
+LEADERLESS_SECONDS = 0.1  # without a leader for so long, a read is refused: its client asks elsewhere
+QUESTIONS_MAX = 16
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A linearizable read on its way."""
+    """A read that can't be answered yet."""
 
     origin: Origin
     request: int
-    asked_s: float  # when the leader was last asked
-    index: int | None = None  # known once confirmed: answered when that much is folded
+    since_s: float
+    index: int | None  # known once confirmed: answered when that much is folded
 
 
 @dataclass(slots=True)
@@ -50,6 +54,7 @@ class Readers:
     """The reads of one node.
 
     Args:
+        random: numbers its questions.
         reply: hands an answer to whoever asked.
         ask: sends a message to a member. False: it could not be sent.
     """
@@ -58,6 +63,7 @@ class Readers:
         self,
         replica: Replica,
         clock: Clock,
+        random: Random,
         reply: Callable[[Origin, Any], object],
         ask: Callable[[str, Any], bool],
     ) -> None:
@@ -65,8 +71,12 @@ class Readers:
         self._clock = clock
         self._reply = reply
         self._ask = ask
-        self._contexts = count(1)
-        self._waiting: dict[int, _Waiting] = {}
+        # From anywhere: an answer to a question from before a restart must not pass for one to a question of now.
+        self._contexts = count(random.getrandbits(61))
+        self._waiting: list[_Waiting] = []
+        self._questions: dict[int, list[_Waiting]] = {}  # context → the reads that had arrived before it was asked
+        self._ask_again_s = 0.0
+        self._patience_s = ASK_AGAIN_SECONDS_MIN
         self._for_peers: dict[int, tuple[str, int]] = {}  # our context → (follower, its context)
         self._encodings: dict[int, _Encoding] = {}  # by revision, least recently used first
 
@@ -81,17 +91,15 @@ class Readers:
 
     def read(self, origin: Origin, request: Read) -> None:
         """Answer a read, or begin to find out when it may be answered."""
-        if request.consistency is Consistency.LOCAL and not self._replica.is_recovering:
+        is_local = request.consistency is Consistency.LOCAL
+        if is_local and not self._replica.is_recovering:
             return self._answer(origin, request.request)
         if len(self._waiting) >= limits.WAITING_REQUESTS_MAX:
             self._reply(origin, Refused(request.request, Code.BUSY, "too many reads are waiting"))
             return None
-        context = next(self._contexts)
-        waiting = self._waiting[context] = _Waiting(origin, request.request, 0.0)
-        if request.consistency is Consistency.LOCAL:
-            waiting.index = self._replica.recovered_index
-            return None
-        return self._find_index(context)
+        index = self._replica.recovered_index if is_local else None
+        self._waiting.append(_Waiting(origin, request.request, self._clock.monotonic_s(), index))
+        return self._ask_when_due(self._clock.monotonic_s())
 
     def read_more(self, origin: Origin, request: ReadMore) -> None:
         """Send a later part of a state."""
@@ -111,54 +119,81 @@ class Readers:
 
     def peer_answered(self, message: ReadIndex) -> None:
         """The leader answered what this follower asked."""
-        waiting = self._waiting.get(message.context)
-        if waiting is not None and waiting.index is None:
-            waiting.index = message.index
+        self._answered(message.context, message.index)
 
     def ready(self, contexts: tuple[int, ...], index: int) -> None:
         """The core confirmed these reads."""
         for context in contexts:
             if peer := self._for_peers.pop(context, None):
                 self._ask(peer[0], ReadIndex(peer[1], index))
-            elif waiting := self._waiting.get(context):
-                waiting.index = index
+            else:
+                self._answered(context, index)
 
     def failed(self, contexts: tuple[int, ...]) -> None:
         """Leadership ended first: followers are told, own reads ask again."""
         for context in contexts:
             if peer := self._for_peers.pop(context, None):
                 self._ask(peer[0], ReadIndex(peer[1], None))
+            else:
+                self._answered(context, None)
 
     def turn(self) -> None:
-        """Answer what can be answered, ask again for what can't, and encode a slice."""
+        """Answer what can be answered, ask for the rest when it is time, and encode a slice."""
         now_s = self._clock.monotonic_s()
-        for context, waiting in list(self._waiting.items()):
-            if self._replica.failure is not None or (
-                waiting.index is not None and self._replica.machine.index >= waiting.index
-            ):
-                del self._waiting[context]
-                self._answer(waiting.origin, waiting.request)
-            elif waiting.index is None and now_s - waiting.asked_s > ASK_AGAIN_SECONDS:
-                self._give_up_or_ask(context, waiting)
+        if self._waiting:
+            self._answer_those_ready(now_s)
+            self._ask_when_due(now_s)
         self._encode(now_s)
 
-    def _give_up_or_ask(self, context: int, waiting: _Waiting) -> None:
-        """A fresh context for each attempt: a late answer to an older one must not confirm it (F5)."""
-        del self._waiting[context]
-        if waiting.asked_s and self._replica.raft.leader is None:
-            self._reply(waiting.origin, Refused(waiting.request, Code.NO_LEADER, "no leader confirmed the read"))
-            return
-        again = next(self._contexts)
-        self._waiting[again] = waiting
-        self._find_index(again)
+    def _answer_those_ready(self, now_s: float) -> None:
+        replica, left = self._replica, []
+        for waiting in self._waiting:
+            if replica.failure is not None or (waiting.index is not None and replica.machine.index >= waiting.index):
+                self._answer(waiting.origin, waiting.request)
+            elif waiting.index is None and replica.raft.leader is None and now_s - waiting.since_s > LEADERLESS_SECONDS:
+                self._reply(waiting.origin, Refused(waiting.request, Code.NO_LEADER, "no leader confirmed the read"))
+            else:
+                left.append(waiting)
+        self._waiting = left
 
-    def _find_index(self, context: int) -> None:
+    def _ask_when_due(self, now_s: float) -> None:
+        """One question for all reads that have arrived, and one on its way at a time.
+
+        Where no answer comes another one is asked, under a fresh context (F5), but the older ones stay good for the
+        reads that had arrived before them: on a slow network the answer may just take longer than our patience.
+        """
+        if self._questions and now_s < self._ask_again_s:
+            return
+        unconfirmed = [waiting for waiting in self._waiting if waiting.index is None]
         raft = self._replica.raft
-        self._waiting[context].asked_s = self._clock.monotonic_s()
+        if not unconfirmed or raft.leader is None or now_s < self._ask_again_s:
+            return
+        if self._questions:
+            self._patience_s = min(2 * self._patience_s, ASK_AGAIN_SECONDS_MAX)
+        context = next(self._contexts)
+        self._questions[context] = unconfirmed
+        while len(self._questions) > QUESTIONS_MAX:
+            del self._questions[next(iter(self._questions))]
+        self._ask_again_s = now_s + self._patience_s
         if raft.leader == raft.identity:
             raft.read_index(context)
-        elif raft.leader is not None:
+        else:
             self._ask(raft.leader, AskReadIndex(context))
+
+    def _answered(self, context: int, index: int | None) -> None:
+        reads = self._questions.pop(context, None)
+        if reads is None:
+            return
+        if index is None:  # whoever was asked does not lead
+            self._ask_again_s = self._clock.monotonic_s() + ASK_AGAIN_SECONDS_MIN
+            return
+        self._patience_s = ASK_AGAIN_SECONDS_MIN
+        self._ask_again_s = 0.0
+        for older in [each for each in self._questions if each < context]:
+            del self._questions[older]  # their reads are among these
+        for waiting in reads:
+            if waiting.index is None:
+                waiting.index = index
 
     def _answer(self, origin: Origin, request: int) -> None:
         """Answer with the state that is folded now."""
