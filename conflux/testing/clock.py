@@ -56,7 +56,7 @@ class SimulatedClock:
         self._schedule = schedule
         self._offset_s = offset_s
         self._wall_offset_us = int(wall_offset_s * 1e6)
-        self._read_cost_s = read_cost_s
+        self.read_cost_s = read_cost_s
 
     @property
     def true_s(self) -> float:
@@ -65,7 +65,7 @@ class SimulatedClock:
 
     def monotonic_s(self) -> float:
         """See `Clock`."""
-        self.busy_s += self._read_cost_s
+        self.busy_s += self.read_cost_s
         return START_S + self._offset_s + (self.true_s - START_S) * self.rate
 
     def wall_us(self) -> int:

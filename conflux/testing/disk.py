@@ -13,6 +13,8 @@ from conflux.storage.interface import Restored
 from conflux.storage.memory import MemoryStorage
 from conflux.testing.clock import SimulatedClock
 
+READ_ENTRIES_MAX = 64
+
 
 class SimulatedCrash(BaseException):
     """The machine dies here. No program can catch that; the simulation does."""
@@ -40,13 +42,12 @@ class Platter:
         self.full_until_s = 0.0
         self.stalled_until_s = 0.0  # no sync returns before
 
-    def last_index(self) -> int:
-        """Index of the last entry that a restart would find."""
-        return self.storage._last_index
-
     def entry(self, index: int) -> Entry | None:
         """The entry that a restart would find at `index`."""
-        return self.storage._log[index - 1] if 0 < index <= len(self.storage._log) else None
+        try:
+            return self.storage.read(index, index, 1)[0]
+        except KeyError:
+            return None
 
 
 Written = Callable[[int, "str | None", Sequence[Entry]], None]
@@ -82,7 +83,7 @@ class SimulatedDisk:
 
     def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """See `Storage`."""
-        return self._platter.storage.read(first, last, bytes_max)
+        return self._platter.storage.read(first, min(last, first + READ_ENTRIES_MAX - 1), bytes_max)
 
     def facts(self) -> dict[str, bytes]:
         """See `Storage`."""

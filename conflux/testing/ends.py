@@ -117,9 +117,7 @@ class ClientLink:
 class ClientEnd:
     """One client's end. See `ClientChannel` for its promises."""
 
-    def __init__(
-        self, network: SimulatedNetwork, place: str, clock: SimulatedClock, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, network: SimulatedNetwork, place: str, clock: SimulatedClock, wake: Callable[[], None]) -> None:
         self.place = place
         self._network = network
         self._clock = clock

@@ -17,8 +17,8 @@ from conflux.raft.invariant import invariant
 from conflux.testing.clock import Schedule, SimulatedClock
 from conflux.testing.ends import ClientEnd, ClientLink, NodeEnd
 
-_FORWARD = 17  # the kind of frame that carries a client's request from node to node
-_STATUS = 71  # the kind of frame that holds a process id
+_FORWARD = b"\x11"  # the kind of frame that carries a client's request from node to node
+_STATUS = b"\x47"  # the kind of frame that holds a process id
 Link = tuple[str, str]  # (place a frame leaves, place it goes to); a place is a node's or a client's name
 
 
@@ -51,10 +51,10 @@ class SimulatedNetwork:
     """Carries frames between the ends that it makes.
 
     Args:
-        arrived: told of each frame that arrives: where from, where to, the frame.
+        arrived: told of each frame that arrives: where from, where to, the frame, whether both are nodes.
     """
 
-    def __init__(self, schedule: Schedule, random: Random, arrived: Callable[[str, str, bytes], None]) -> None:
+    def __init__(self, schedule: Schedule, random: Random, arrived: Callable[[str, str, bytes, bool], None]) -> None:
         self.knobs = NetworkKnobs()
         self.counts: Counter[str] = Counter()
         self.nodes: dict[str, NodeEnd] = {}  # by address
@@ -83,6 +83,11 @@ class SimulatedNetwork:
         self.nodes.pop(end.address, None)
         for cut in self._cuts:
             cut.held = [held for held in cut.held if held[0][0] != end.place]
+
+    @property
+    def arrived_s(self) -> float:
+        """When the last of all that is on its way arrives: one late frame holds up its whole link."""
+        return max(self._last_due.values(), default=0.0)
 
     def new_handle(self) -> bytes:
         """A client's handle, never used before."""
@@ -115,6 +120,7 @@ class SimulatedNetwork:
 
     def to_node(self, source: str, leaves_s: float, address: str, frame: bytes, link: ClientLink | None) -> bool:
         """Carry a frame to whoever is at `address`. False: its sender knows that it can't be."""
+        invariant(len(frame) <= limits.FRAME_BYTES_MAX, "a frame is no longer than limits.FRAME_BYTES_MAX")
         target = self.nodes.get(address)
         if target is None:
             self.counts["frames to nobody"] += 1
@@ -122,25 +128,26 @@ class SimulatedNetwork:
         if target.is_full:
             return False
         flight = (source, target, address, frame, link)
-        return self._carry((source, target.place), leaves_s, self._arrive_at_node, flight, frame)
+        repeats = self.knobs.duplicates_requests or (link is None and frame[1:2] != _FORWARD)
+        return self._carry((source, target.place), leaves_s, self._arrive_at_node, flight, repeats=repeats)
 
     def to_client(self, source: str, leaves_s: float, link: ClientLink, frame: bytes) -> bool:
         """Carry a frame back to a client."""
+        invariant(len(frame) <= limits.FRAME_BYTES_MAX, "a frame is no longer than limits.FRAME_BYTES_MAX")
         flight = (source, link, frame)
-        return self._carry((source, link.client.place), leaves_s, self._arrive_at_client, flight, frame)
+        return self._carry((source, link.client.place), leaves_s, self._arrive_at_client, flight, repeats=True)
 
     def _carry(
-        self, link: Link, leaves_s: float, deliver: Callable[[Any], None], flight: Any, frame: bytes
+        self, link: Link, leaves_s: float, deliver: Callable[[Any], None], flight: Any, *, repeats: bool
     ) -> bool:
         knobs, random = self.knobs, self._random
-        invariant(len(frame) <= limits.FRAME_BYTES_MAX, "a frame is no longer than limits.FRAME_BYTES_MAX")
         if self._cuts and (cut := self._cut_over(link)):
             return self._into_cut(cut, link, deliver, flight)
         if knobs.loss and random.random() < knobs.loss:
             self.counts["frames lost"] += 1
             return True
         self._plan(link, leaves_s, deliver, flight)
-        if knobs.duplication and random.random() < knobs.duplication and self._may_repeat(frame, deliver):
+        if repeats and knobs.duplication and random.random() < knobs.duplication:
             self.counts["frames duplicated"] += 1
             self._plan(link, leaves_s, deliver, flight)
         return True
@@ -156,11 +163,6 @@ class SimulatedNetwork:
             key = (*link, type(flight[1]) is NodeEnd and flight[-1] is None)
             due_s = self._last_due[key] = max(due_s, self._last_due.get(key, 0.0))
         self._schedule.at(due_s, deliver, flight)
-
-    def _may_repeat(self, frame: bytes, deliver: Callable[[Any], None]) -> bool:
-        return self.knobs.duplicates_requests or not (
-            deliver == self._arrive_at_node and (len(frame) < 2 or frame[1] == _FORWARD or frame[1] in (1, 2))
-        )
 
     def _cut_over(self, link: Link) -> Cut | None:
         return next((cut for cut in self._cuts if link in cut.links), None)
@@ -186,11 +188,11 @@ class SimulatedNetwork:
             now.take_from_peer(frame)
         elif link.is_open:
             now.take_from_client(link, frame)
-        self._arrived(source, now.place, frame)
+        self._arrived(source, now.place, frame, link is None)
 
     def _arrive_at_client(self, flight: tuple[str, ClientLink, bytes]) -> None:
         source, link, frame = flight
         if link.is_open:
             link.client.take(link.address, frame)
             # A report of a node's status names this process: no two runs of a seed would be the same.
-            self._arrived(source, link.client.place, frame if frame[1] != _STATUS else b"")
+            self._arrived(source, link.client.place, frame if frame[1:2] != _STATUS else b"", False)

@@ -1,0 +1,207 @@
+"""A machine: a disk that stays, a node that comes and goes, and clocks that nobody should trust."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from conflux.errors import DiskFull, StorageFailed
+from conflux.node import directory as directories
+from conflux.node.node import Node
+from conflux.raft.effects import RoleChanged
+from conflux.raft.entry import Entry
+from conflux.store.machine import Machine
+from conflux.testing.clock import SimulatedClock
+from conflux.testing.disk import Platter, SimulatedCrash, SimulatedDisk
+from conflux.testing.ends import NodeEnd
+from conflux.testing.violation import require
+
+if TYPE_CHECKING:
+    from conflux.testing.cluster import SimulatedCluster
+    from conflux.testing.embedded import EmbeddedClient
+
+IDLE_TURNS_MAX = 2000  # without anything coming in or going to disk: more is a loop that spins
+
+
+class _Discovery:
+    """Whoever is up is seen."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self._cluster = cluster
+
+    def addresses(self) -> list[str]:
+        return list(self._cluster.network.nodes)
+
+    def remarks(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+class Host:
+    """One machine of a simulated cluster.
+
+    Attributes:
+        node: the node that runs here; None while the machine is down.
+        opened: how often a node was started here.
+        embedded: clients that live and die with the node.
+    """
+
+    def __init__(self, cluster: SimulatedCluster, label: str) -> None:
+        self.label = label
+        self.identity = f"{cluster.random.getrandbits(128):032x}"
+        self.platter = Platter()
+        self.node: Node | None = None
+        self.opened = 0
+        self.embedded: list[EmbeddedClient] = []
+        self.paused_until_s = 0.0
+        self.down_until_s = 0.0
+        self.commit_at_start = 0  # what the disk said was committed: local reads show at least that
+        self._cluster = cluster
+        self._address = f"{label}:1"
+        self._busy_until_s = 0.0
+        self._turn_s = 0.0  # when the next turn is planned; a plan for another time is void
+        self._idle_turns = 0
+        self.clock = SimulatedClock(cluster.schedule)
+        self._end: NodeEnd | None = None
+        self._disk: SimulatedDisk | None = None
+        directories.create(
+            self.platter.storage,
+            cluster.weather.options(label),
+            cluster.app,
+            identity=self.identity,
+            public_key=label,
+            secret_key=label,
+        )
+
+    # -- coming and going ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start a node from what is on the disk."""
+        cluster, weather = self._cluster, self._cluster.weather
+        random = cluster.random
+        self.opened += 1
+        if self.opened > 1 and random.random() < weather.addresses_change:
+            self._address = f"{self.label}:{self.opened}"
+            cluster.counts["restarts at another address"] += 1
+            cluster.moved_to(self._address)
+        skew = 0.0 if cluster.healed else weather.clock_skew
+        self.clock = SimulatedClock(
+            cluster.schedule,
+            rate=1.0 + random.uniform(-skew, skew),
+            offset_s=random.uniform(0.0, 1000.0) if self.opened > 1 else 0.0,
+            wall_offset_s=random.uniform(-weather.wall_skew_s, weather.wall_skew_s),
+            read_cost_s=0.0 if cluster.healed else weather.clock_read_cost_s,
+        )
+        self._end = cluster.network.open_node(self.label, self._address, self.clock, self.wake)
+        self._disk = SimulatedDisk(self.platter, self.clock, random, self._written)
+        self.commit_at_start = self._disk.restored().commit_index
+        self.node = Node(
+            weather.options(self.label),
+            cluster.app,
+            directories.read(self._disk),
+            self._end,
+            self.clock,
+            Random(random.getrandbits(64)),
+            discovery=_Discovery(cluster),
+        )
+        self.node.on_applied = self._applied
+        self.node.on_role_changed = self._role_changed
+        cluster.trace.note(self.label, "starts", self.opened, self._address)
+        cluster.started(self)
+        self._plan(cluster.schedule.now_s)
+
+    def stop(self, why: str) -> None:
+        """The node is gone, between two turns or in the middle of one."""
+        if self.node is None or self._end is None:
+            return
+        cluster = self._cluster
+        cluster.trace.note(self.label, why)
+        cluster.counts[why] += 1
+        self.node = None
+        self._turn_s = 0.0
+        for client in self.embedded:
+            client.die()
+        self._end.close()
+
+    # -- turns ---------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something came in: turn as soon as the machine is free."""
+        if self.node is not None:
+            self._plan(max(self._cluster.schedule.now_s, self._busy_until_s))
+
+    def pause(self, until_s: float) -> None:
+        """The process stands still, as after SIGSTOP; what comes in waits."""
+        self.paused_until_s = max(self.paused_until_s, until_s)
+
+    def heal(self) -> None:
+        """The machine is well again, and stays so."""
+        self.paused_until_s = 0.0
+        self.clock.read_cost_s = 0.0
+        self.wake()
+
+    def _plan(self, time_s: float) -> None:
+        time_s = max(time_s, self.paused_until_s)
+        if not self._turn_s or time_s < self._turn_s:
+            self._turn_s = time_s
+            self._cluster.schedule.at(time_s, self._turn, time_s)
+
+    def _turn(self, planned_s: float) -> None:
+        if planned_s != self._turn_s or self.node is None:
+            return
+        self._turn_s = 0.0
+        now_s = self._cluster.schedule.now_s
+        if now_s < self.paused_until_s:
+            self._plan(self.paused_until_s)
+            return
+        try:
+            wait_s = self._turn_node(self.node)
+        except SimulatedCrash:
+            self._ended("crashes during a write", now_s)
+        except DiskFull:
+            raise
+        except StorageFailed:
+            self._ended("ends: its disk failed", now_s)
+        else:
+            self._busy_until_s = now_s + self.clock.busy_s
+            self.clock.busy_s = 0.0
+            has_frames = self._end is not None and self._end.has_frames
+            self._plan(self._busy_until_s + (0.0 if has_frames else wait_s / self.clock.rate))
+
+    def _turn_node(self, node: Node) -> float:
+        assert self._end is not None and self._disk is not None
+        before = self._end.frames_taken + self._disk.syncs
+        self.clock.work(self._cluster.weather.turn_cost_s)
+        waits = []
+        for client in self.embedded:
+            client.turn()
+        node.turn()
+        waits.append(node.wait_s())
+        waits += [client.wait_s() for client in self.embedded]
+        worked = self._end.frames_taken + self._disk.syncs - before
+        self._cluster.worked(self, worked)
+        self._idle_turns = 0 if worked or min(waits) > 0 else self._idle_turns + 1
+        require(self._idle_turns < IDLE_TURNS_MAX, "{} turns and turns, and nothing comes in", self.label)
+        return min(waits)
+
+    def _ended(self, why: str, now_s: float) -> None:
+        self.clock.busy_s = 0.0
+        self.stop(why)
+        self._cluster.restart_later(self)
+
+    # -- what is told --------------------------------------------------------------------------------------------
+
+    def _written(self, term: int, vote: str | None, entries: Any) -> None:
+        for tell in self._cluster.tell_written:
+            tell(self, term, vote, entries)
+
+    def _applied(self, entry: Entry, machine: Machine) -> None:
+        for tell in self._cluster.tell_applied:
+            tell(self, entry, machine)
+
+    def _role_changed(self, change: RoleChanged) -> None:
+        self._cluster.trace.note(self.label, "is", change.role.value, change.term, change.leader)
+        for tell in self._cluster.tell_role_changed:
+            tell(self, change)

@@ -1,0 +1,222 @@
+"""The end of a run: every outcome is held against the log's order, worked out once more from the beginning.
+
+The log says in which order calls took effect. Run again in that order, each method must say what its caller was told:
+rejections and "nothing" are outcomes like any other, and right only in the state at their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from conflux.app import App
+from conflux.client.committed import Committed
+from conflux.errors import Closed, MethodRejected, NotApplied, ReducerFailed, UnknownMethod
+from conflux.raft.entry import Entry
+from conflux.store.records import Calls, Header, SessionOpened, header_of, method_names, records_of
+from conflux.store.session import session_id
+from conflux.testing.history import Call, History, Read, Watched
+from conflux.testing.linearizability import Slotted, check_real_time
+from conflux.testing.violation import require
+from conflux.usercode import inside
+from conflux.wire import values
+from conflux.wire.clients import Outcome, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where in the log a call took effect, and what its caller must have been told."""
+
+    position: int  # among all calls of the log
+    entry: Entry
+    header: Header
+    revisions_before: int
+    revision: int | None  # where it dispatched an action
+    outcome: Outcome
+
+
+class Judge:
+    """Runs a log again.
+
+    Attributes:
+        placed: where each call took effect, by the call's number.
+        events: (method, action, entry) of revisions 1, 2, 3 …
+        states, revisions: after each entry; the first is the initial one.
+        states_of_revisions: the state after each action.
+    """
+
+    def __init__(self, app: App[Any, Any], history: History) -> None:
+        assert app.reduce is not None
+        self.placed: dict[int, Placed] = {}
+        self.events: list[tuple[str, Any, Entry]] = []
+        self.states: list[Any] = [app.reduce(None, None)]
+        self.revisions = [0]
+        self.states_of_revisions: list[Any] = [self.states[0]]
+        self._app = app
+        self._reduce = app.reduce
+        self._history = history
+        self._next_sequence: dict[int, int] = {}
+        self._position = 0
+        self._log_time_us = 0
+
+    def run_again(self, log: Sequence[Entry]) -> None:
+        """Every method and every reduction of the log, in its order."""
+        state = self.states[0]
+        for entry in log:
+            header = header_of(entry.payload)
+            require(header.first_revision == len(self.events) + 1, "revisions count actions: {}, {}", header, entry)
+            require(header.log_time_us >= self._log_time_us, "log time never goes back: {} at {}", header, entry.index)
+            self._log_time_us = header.log_time_us
+            opened = 0
+            for record in records_of(entry.payload):
+                if isinstance(record, Calls):
+                    state = self._calls(state, record, entry, header)
+                elif isinstance(record, SessionOpened):
+                    self._next_sequence[session_id(entry.index, opened)] = 0
+                    opened += 1
+            self.states.append(state)
+            self.revisions.append(len(self.events))
+
+    def _calls(self, state: Any, record: Calls, entry: Entry, header: Header) -> Any:
+        expected = self._next_sequence.get(record.session)
+        sentence = "a session's calls take effect once, in order, without a gap: {} where {} comes next, of session {}"
+        require(record.first_sequence == expected, sentence, record.first_sequence, expected, record.session)
+        self._next_sequence[record.session] = record.first_sequence + len(record.outcomes)
+        pairs = zip(method_names(record), record.outcomes, strict=True)
+        for sequence, (method, outcome) in enumerate(pairs, record.first_sequence):
+            state = self._call(state, record.session, sequence, method, outcome, entry, header)
+        return state
+
+    def _call(
+        self, state: Any, session: int, sequence: int, method: str, outcome: Outcome, entry: Entry, header: Header
+    ) -> Any:
+        self._position += 1
+        if not method:
+            require(outcome is None, "a void does nothing: {} of session {}", sequence, session)
+            return state
+        call = self._history.sent.get((session, sequence))
+        require(call is not None, "nobody made call {} of session {} at {}", sequence, session, entry.index)
+        assert call is not None
+        require(call.number not in self.placed, "applied exactly once: {} at {} again", call, entry.index)
+        require(call.method == method, "the log says {}: {}", method, call)
+        again, after = self._perform(state, call, header)
+        require(again == outcome, "the log says {!r}, but in that state it is {!r}: {}", outcome, again, call)
+        before, revision = len(self.events), None
+        if type(outcome) is bytes:
+            self.events.append((method, values.decode_trusted(outcome), entry))
+            self.states_of_revisions.append(after)
+            revision = len(self.events)
+        self.placed[call.number] = Placed(self._position, entry, header, before, revision, outcome)
+        return after
+
+    def _perform(self, state: Any, call: Call, header: Header) -> tuple[Outcome, Any]:
+        """What the method says in this state, and the state after it."""
+        inside.log_time_s = header.log_time_us / 1e6
+        try:
+            action = self._app.methods[call.method](state, *call.args)
+        except Exception as error:
+            action = error
+        finally:
+            inside.log_time_s = None
+        if action is None:
+            return None, state
+        if isinstance(action, Exception):
+            return Rejection(type(action).__name__, str(action)), state
+        packed = values.encode(action)
+        try:
+            return packed, self._reduce(state, values.decode_trusted(packed))
+        except Exception as error:
+            return Rejection(type(error).__name__, str(error), by_reducer=True), state
+
+
+def check_calls(judge: Judge, calls: Sequence[Call], *, refusals_are_proof: bool) -> None:
+    """Each caller was told what happened, calls of one client took effect in order, and real time was kept."""
+    last: dict[str, int] = {}
+    for call in calls:
+        placed = judge.placed.get(call.number)
+        if placed is not None:
+            in_order = last.get(call.client, 0) < placed.position
+            require(in_order, "calls of one client take effect in their order: {} at {}", call, placed.entry.index)
+            last[call.client] = placed.position
+        _check_result(call, placed, refusals_are_proof=refusals_are_proof)
+
+
+def _check_result(call: Call, placed: Placed | None, *, refusals_are_proof: bool) -> None:
+    result = call.result
+    match result:
+        case UnknownMethod() | NotApplied() | Closed():
+            require(placed is None or not refusals_are_proof, "told that it is not applied, and it is: {}", call)
+        case MethodRejected() if str(result).startswith(f"{call.method}: ") and placed is None:
+            pass  # its arguments don't fit
+        case Committed() | MethodRejected() if call.appended:
+            pass  # its entry may be lost
+        case Committed():
+            require(placed is not None, "acknowledged is never lost: {}", call)
+            assert placed is not None
+            told = (result.revision, result.index, result.term, result.time_us, result.action)
+            action = None if placed.outcome is None else values.decode_trusted(_bytes(placed.outcome, call))
+            true = (placed.revision, placed.entry.index, placed.entry.term, placed.header.wall_time_us, action)
+            require(told == true, "told {}, and it is {}: {}", told, true, call)
+        case MethodRejected():
+            require(placed is not None, "a rejection is never lost: {}", call)
+            assert placed is not None
+            outcome = placed.outcome
+            require(isinstance(outcome, Rejection), "told of a rejection, and it was none: {}: {!r}", call, outcome)
+            assert isinstance(outcome, Rejection)
+            text = f"{outcome.type}: {outcome.message}" if outcome.message else outcome.type
+            same = str(result) == text and isinstance(result, ReducerFailed) == outcome.by_reducer
+            require(same, "told {!r}, and it is {!r}: {}", result, outcome, call)
+
+
+def _bytes(outcome: Outcome, call: Call) -> bytes:
+    require(type(outcome) is bytes, "told that it is committed, and it is rejected: {}: {!r}", call, outcome)
+    assert type(outcome) is bytes
+    return outcome
+
+
+def check_order(judge: Judge, history: History) -> None:
+    """Calls and linearizable reads took effect between being asked and being answered; all reads show true states.
+
+    Calls among themselves took effect in the order of the log. A read, or a call that changed nothing, may stand
+    anywhere between the two actions around it: nobody could tell the difference.
+    """
+    calls, everything = [], []
+    for call in history.calls:
+        placed = judge.placed.get(call.number)
+        if placed is not None:
+            told = isinstance(call.result, Committed | MethodRejected) and not call.appended
+            returned_s = call.returned_s if told else inf
+            calls.append(Slotted(placed.position, call.invoked_s, returned_s, call))
+            slot = 2 * placed.revisions_before + (1 if placed.revision else 0)
+            everything.append(Slotted(slot, call.invoked_s, returned_s, call))
+    for read in history.reads:
+        revision = _revision_of(judge, read)
+        if read.linearizable:
+            everything.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
+    check_real_time(calls)
+    check_real_time(everything)
+
+
+def _revision_of(judge: Judge, read: Read) -> int:
+    """The revision that a read shows; whoever reads through the node itself is told the state alone."""
+    if read.index < 0:
+        found = [revision for revision, state in enumerate(judge.states_of_revisions) if state == read.state]
+        require(found, "a read shows a state that was: {}", read)
+        return found[-1]
+    require(read.index < len(judge.states), "a read shows index {}, which was never committed: {}", read.index, read)
+    require(read.state == judge.states[read.index], "a read shows the state at its index: {}", read)
+    require(read.revision == judge.revisions[read.index], "a read names the revision at its index: {}", read)
+    return read.revision
+
+
+def check_watch(judge: Judge, watched: Watched) -> None:
+    """A watch was told every action from its first one on, once and in order."""
+    for revision, told in enumerate(watched.events, watched.first_revision):
+        require(told.revision == revision, "a watch has no gap: {} where {} comes next", told, revision)
+        require(revision <= len(judge.events), "a watch was told of {}, which was never committed", revision)
+        method, action, entry = judge.events[revision - 1]
+        true = (entry.index, entry.term, action, method)
+        same = (told.index, told.term, told.action, told.method) == true
+        require(same, "a watch was told {}, and it is {}", told, true)
