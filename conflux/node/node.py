@@ -275,7 +275,7 @@ class Node:
 
     def _has_work(self, replica: Replica) -> bool:
         return (
-            (self.desk.leadership is not None and self.desk.leadership.has_work)
+            (self.desk.leadership is not None and self.desk.leadership.has_work and not replica.is_stuck)
             or replica.is_behind
             or self._more_to_tell
             or (self.desk.readers is not None and self.desk.readers.has_work)

@@ -104,6 +104,7 @@ class Replica:
         self._effects: deque[Effect] = deque()
         self._retry_s = 0.0
         self._commit_target = 0
+        self._read_ahead: deque[Entry] = deque()
         self.commit_on_disk = restored.commit_index
 
     @property
@@ -146,7 +147,13 @@ class Replica:
         """Fold committed entries for at most `seconds_max`; what is left waits for the next turn."""
         deadline_s = self._clock.monotonic_s() + seconds_max
         while self.is_behind:
-            self._apply_some(deadline_s)
+            entry = self._next_entry()
+            machine = self._observer.folded_already(entry.index) or self._fold(entry)
+            if machine is None:
+                return
+            self.machine = machine
+            self.raft.applied(entry.index)
+            self._observer.applied(entry, machine)
             if self._clock.monotonic_s() >= deadline_s:
                 return
 
@@ -231,20 +238,12 @@ class Replica:
         self.raft.step_down()
         return True
 
-    def _apply_some(self, deadline_s: float) -> None:
-        first = self.machine.index + 1
-        ready = self._observer.folded_already(first)
-        entries = self.raft.log.entries(first, self._commit_target if ready is None else first, FOLD_BYTES_MAX)
-        for entry in entries:
-            if ready is None:
-                ready = self._fold(entry)
-            if ready is None:
-                return
-            self.machine, ready = ready, None
-            self.raft.applied(entry.index)
-            self._observer.applied(entry, self.machine)
-            if self._clock.monotonic_s() >= deadline_s:
-                return
+    def _next_entry(self) -> Entry:
+        """The next committed entry. What a slice has no time for stays read: committed entries don't change."""
+        index = self.machine.index + 1
+        if not self._read_ahead or self._read_ahead[0].index != index:
+            self._read_ahead = deque(self.raft.log.entries(index, self._commit_target, FOLD_BYTES_MAX))
+        return self._read_ahead.popleft()
 
     def _fold(self, entry: Entry) -> Machine | None:
         try:

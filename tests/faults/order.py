@@ -1,0 +1,75 @@
+"""Reads a trace with marks (`failpoints/marks.py`) and finds what was sent before it was on disk.
+
+LMDB's commit is an fdatasync of the pages, then a write of the meta page through a descriptor that syncs each write
+(O_DSYNC). A persist is on disk once both have returned. A mark stands before the hand-over to the transport, so a
+mark after both proves that no frame left before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MARK = re.compile(r'"/conflux-mark/([^"]*)"')
+DONE = re.compile(r"(fdatasync|pwrite64|pwritev2?|writev)\b.*= (-?\d+)")
+
+
+@dataclass(slots=True)
+class Order:
+    """What is on disk while the trace is read."""
+
+    last: int  # index of the log's last entry on disk
+    term: int = 0
+    vote: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    violations: list[str] = field(default_factory=list)
+    _writing: tuple[int, str, int] | None = None
+    _synced: bool = False
+    _meta_written: bool = False
+
+    def read(self, lines: Iterable[str]) -> Order:
+        for line in lines:
+            if found := MARK.search(line):
+                if "resumed>" not in line:
+                    self._on_mark(line, *found[1].split("/"))
+            elif (found := DONE.search(line)) and self._writing is not None:
+                self._on_call(found[1], int(found[2]))
+        return self
+
+    def _on_call(self, call: str, result: int) -> None:
+        if call == "fdatasync":
+            self._synced = result == 0
+            self._meta_written = False
+        elif self._synced and result > 0:
+            self._meta_written = True
+
+    def _on_mark(self, line: str, what: str, *words: str) -> None:
+        match what:
+            case "persist":
+                self._writing = (int(words[0]), words[1], int(words[2]))
+                self._synced = self._meta_written = False
+            case "persisted":
+                self._persisted(line)
+            case "accepted":
+                self._expect(int(words[1]) <= self.last and self._reached(int(words[0])), what, line)
+            case "answer":
+                self._expect(int(words[1]) <= self.last, what, line)
+            case "vote":
+                self._expect((self.term, self.vote) == (int(words[0]), words[1]), what, line)
+
+    def _persisted(self, line: str) -> None:
+        self._expect(self._writing is not None and self._synced and self._meta_written, "persist", line)
+        if self._writing is not None:
+            self.term, self.vote, last = self._writing
+            self.last = last or self.last
+        self._writing = None
+
+    def _reached(self, term: int) -> bool:
+        return not self.term or term <= self.term
+
+    def _expect(self, is_on_disk: bool, what: str, line: str) -> None:
+        self.counts[what] += 1
+        if not is_on_disk or (self._writing is not None and what != "persist"):
+            self.violations.append(f"{what} before it was on disk: {line}")
