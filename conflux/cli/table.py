@@ -58,7 +58,8 @@ def headline(status: Status) -> str:
     """One line: which cluster, who leads it, and what is wrong where something is."""
     nodes = status["nodes"]
     identity = f" ({status['cluster_id'][:8]})" if status["cluster_id"] else ""
-    return f"cluster {status['cluster']}{identity}, {len(nodes)} nodes: {_condition(status)}"
+    count = status["size"] if status["waiting_for"] else len(nodes)
+    return f"cluster {status['cluster']}{identity}, {count} node{'' if count == 1 else 's'}: {_condition(status)}"
 
 
 def _condition(status: Status) -> str:

@@ -122,7 +122,7 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
         raise OptionsError(f"there is no node {label} here", hint=f"The nodes are {labels}.")
     conditions = {node.label: condition_of(cluster_dir / node.label) for node in wanted}
     if all(condition is Condition.RUNNING for condition in conditions.values()):
-        what = f"node {label}" if label else "all its nodes"
+        what = f"node {label}" if label else "all its nodes on this machine"
         raise AlreadyOpen(
             f"the cluster {manifest.cluster!r} is already running: {what}",
             hint="See `conflux status`; stop it with `conflux stop`.",
@@ -138,7 +138,8 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
         elif condition is not Condition.RUNNING:
             left.append(
                 f"{node.label} is not started: its directory {cluster_dir / node.label} is {condition.value}. "
-                "It is not made anew, since the node may have voted: put the directory back, or go on without it."
+                "It is not made anew, since the node may have voted: put that very directory back, not an older copy, "
+                "or go on without it."
             )
     if not start:
         raise ConfluxError("no node can be started: " + " ".join(left))

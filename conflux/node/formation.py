@@ -212,9 +212,14 @@ class Formation:
         founders = (self._own, *self._candidates.values())
         if len(founders) != self._size or now_s < self._changed_s + self._settle_s:
             return None
-        proposal = Proposal(self._name, self._app, self._app_version, tuple(sorted(founders)))
-        may = self._is_possible(proposal) and cluster_id(proposal) not in self.nevers and not self._is_refused(proposal)
-        return proposal if may else None
+        in_order = tuple(sorted(founders))
+        for attempt in range(limits.CANDIDATES_MAX + 1):  # one more than anyone can have refused
+            proposal = Proposal(self._name, self._app, self._app_version, in_order, attempt)
+            if not self._is_possible(proposal):
+                return None
+            if cluster_id(proposal) not in self.nevers and not self._is_refused(proposal):
+                return proposal
+        return None
 
     def _drop_silent(self, now_s: float) -> None:
         for identity in [*self._candidates]:
@@ -237,6 +242,6 @@ class Formation:
         return line
 
 
-def _rank(proposal: Proposal) -> tuple[tuple[str, ...], str]:
-    """Of two proposals the lower one wins: by its founders' identities, then, if only the app differs, by its id."""
-    return tuple(founder.identity for founder in proposal.founders), cluster_id(proposal)
+def _rank(proposal: Proposal) -> tuple[tuple[str, ...], int, str]:
+    """Of two proposals the lower one wins: by its founders' identities, then by the attempt, then by its id."""
+    return tuple(founder.identity for founder in proposal.founders), proposal.attempt, cluster_id(proposal)

@@ -18,7 +18,7 @@ from typing import Any
 
 from conflux.app import load_app
 from conflux.discovery.local import NODE_LOG, LocalNode, Manifest
-from conflux.errors import AlreadyOpen, ConfluxError
+from conflux.errors import AlreadyOpen, ConfluxError, OptionsError
 from conflux.node import beginnings
 from conflux.node.addresses import with_addresses
 from conflux.node.options import NodeOptions
@@ -117,6 +117,7 @@ class Launcher:
             manifest = with_addresses(
                 manifest, self._running(manifest, start), bind=options.bind, advertise=options.advertise
             )
+            _refuse_lonely_loopback(manifest, options)
             key_file = beginnings.key_for(manifest, options.cluster_dir, options.key_file)
             manifest.save(options.cluster_dir)
             self._spawn_all(manifest, {node.label for node in start}, key_file)
@@ -267,6 +268,16 @@ def _refuse_orphans(cluster_dir: Path) -> None:
         raise ConfluxError(
             f"{cluster_dir} holds nodes ({names}) but no cluster.json, which says how they belong together",
             hint="Put cluster.json back from a copy, or name another place with --data-dir.",
+        )
+
+
+def _refuse_lonely_loopback(manifest: Manifest, options: LaunchOptions) -> None:
+    """Nodes that listen on loopback alone can't be found from elsewhere, and are not announced."""
+    node = manifest.nodes[0]
+    if not manifest.is_whole and not options.peers and Address.parse(node.address).is_loopback:
+        raise OptionsError(
+            f"{node.address} is this machine's own loopback, where no node of another machine can come",
+            hint="Leave --bind out, or name an address on the network; on one machine, name the others with --peer.",
         )
 
 

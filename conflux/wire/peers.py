@@ -32,6 +32,7 @@ class Proposal(Struct, array_like=True, frozen=True):
     app: ShortText
     app_version: Annotated[int, Meta(ge=1, le=2**31)]
     founders: Annotated[tuple[Founder, ...], Meta(min_length=1, max_length=limits.MEMBERS_MAX)]  # sorted
+    attempt: Annotated[int, Meta(ge=0, le=2**31)] = 0  # counts up where the same founders refused each other before
 
 
 class Hello(Struct, array_like=True, frozen=True):
