@@ -5,7 +5,7 @@ PYTHON_HERE = .venv/bin/python
 ARGS =
 SEEDS = 400
 
-.PHONY: help demo test lint types check sim bench clean bootstrap-run bootstrap-dev
+.PHONY: help demo test lint types check sim faults bench clean bootstrap-run bootstrap-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ check: lint types test ## lint, types and test
 
 sim: bootstrap-dev ## clusters in the simulator, with faults
 	@$(PYTHON_HERE) -m conflux.testing --seeds 0:$(SEEDS) --steps 5000 --jobs 2 $(ARGS)
+
+faults: bootstrap-dev ## real processes under fire: kill -9, pauses, partitions, full disks
+	@CONFLUX_FAULTS=1 $(PYTHON_HERE) -m pytest tests/faults -q $(ARGS)
 
 bench: bootstrap-run ## how fast it is here
 	@$(PYTHON_HERE) benchmarks/startup.py $(ARGS)
