@@ -103,11 +103,12 @@ class Requester:
 
     Args:
         give_up: called when nothing was heard for a while: time to try another node.
+        first_number: of its requests, from 1 on.
     """
 
-    def __init__(self, give_up: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, give_up: Callable[[], None] = lambda: None, *, first_number: int = 1) -> None:
         self._give_up = give_up
-        self._numbers = count(1)
+        self._numbers = count(first_number)
         self._queue: deque[Call] = deque()  # without a number yet
         self._calls: deque[Call] = deque()  # numbered, from _first_unanswered on
         self._first_unanswered = 0

@@ -21,6 +21,7 @@ StateDone = Callable[[Any], None]  # takes the state, or the error
 
 
 ASK_AGAIN_SECONDS = 0.05
+READ_NUMBERS_FROM = 2**60  # apart from the requester's numbers
 
 
 @dataclass(slots=True)
@@ -40,10 +41,11 @@ class LocalCaller:
         self._clock = clock
         self._inbox: deque[Call] = deque()
         self._jobs: deque[Callable[[], None]] = deque()
-        self._requester = Requester()
+        # From anywhere: a refusal from before a restart must not pass for one of now.
+        self._requester = Requester(first_number=node.draw_number())
         self._reads: dict[int, _Read] = {}
         self._again: list[tuple[float, _Read]] = []  # reads that no leader confirmed, and when to ask again
-        self._numbers = count(1)
+        self._numbers = count(READ_NUMBERS_FROM)
         self._woken = False
         node.on_local_message = self._receive
 
@@ -104,7 +106,7 @@ class LocalCaller:
     def _ask(self, read: _Read) -> None:
         if read.is_given_up():
             return
-        request = next(self._numbers) << 32  # apart from the requester's numbers
+        request = next(self._numbers)
         read.parts.clear()
         self._reads[request] = read
         self._node.handle(HERE, Read(request, Consistency.LINEARIZABLE))
@@ -125,7 +127,9 @@ class LocalCaller:
         read = self._reads[message.request]
         read.parts += message.part
         if len(read.parts) < message.bytes_total:
-            self._node.handle(HERE, ReadMore(message.request, message.revision, len(read.parts)))
+            more = ReadMore(message.request, message.revision, len(read.parts))
+            self._jobs.append(lambda: self._node.handle(HERE, more))  # not from in here: parts would nest in parts
+            self._wake()
             return
         del self._reads[message.request]
         try:

@@ -101,6 +101,10 @@ class Node:
         """Who this node is, and how far its cluster has come."""
         return self.founding.directory
 
+    def draw_number(self) -> int:
+        """A number from 1 on that an earlier life of this node has hardly used."""
+        return 1 + self._random.getrandbits(40)
+
     def now_s(self) -> float:
         """Now, by the node's monotonic clock."""
         return self._clock.monotonic_s()
