@@ -13,6 +13,8 @@ from conflux.errors import Unreachable
 if TYPE_CHECKING:
     from conflux.client.client import ReadConsistency
 
+LINE_CHARACTERS_MAX = 80  # on a terminal a longer state is laid out over several lines
+
 
 @command(
     "state",
@@ -41,7 +43,10 @@ def state(settings: Settings, consistency: ReadConsistency | None, node: str | N
     if settings.json:
         output.print_json({"revision": revision, "state": plain})
         return
-    output.print_line(output.to_json(plain, indent=2 if output.on_terminal() else None))
+    line = output.to_json(plain)
+    if output.on_terminal() and len(line) > LINE_CHARACTERS_MAX:
+        line = output.to_json(plain, indent=2)
+    output.print_line(line)
     if settings.verbosity > 0:
         output.note(f"revision {revision}, {wanted}")
 

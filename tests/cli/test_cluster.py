@@ -112,10 +112,13 @@ def test_state(cluster):
     assert json.loads(cluster.run("state", PYTHONIOENCODING="ascii").out) == ["€"]
 
 
-def test_state_on_a_terminal_is_indented(cluster):
+def test_state_on_a_terminal_is_laid_out_where_it_is_too_long_for_a_line(cluster):
     cluster.run("perform", "clear")
     append(cluster, "foo")
-    assert on_terminal("state", CONFLUX_DATA_DIR=str(cluster.data_dir)) == '[\n  "foo"\n]\n'
+    assert on_terminal("state", CONFLUX_DATA_DIR=str(cluster.data_dir)) == '["foo"]\n'
+    long = "x" * 100
+    append(cluster, long)
+    assert on_terminal("state", CONFLUX_DATA_DIR=str(cluster.data_dir)) == f'[\n  "foo",\n  "{long}"\n]\n'
 
 
 def test_state_of_one_node(cluster):
