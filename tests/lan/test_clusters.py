@@ -161,7 +161,8 @@ def test_a_host_that_slept_comes_back_without_a_stir(machines: Callable[..., lis
         node.start_well(size=3)
     rows = nodes[0].await_nodes(3)
     before = nodes[0].status()
-    sleeper = next(row for row in rows if row["id"] != before["leader"])
+    own = f"{nodes[0].host.address}:7420"  # the one that the commands below talk to
+    sleeper = next(row for row in rows if row["id"] != before["leader"] and row["endpoint"] != own)
     os.kill(sleeper["pid"], signal.SIGSTOP)
     try:
         for number in range(20):
