@@ -153,7 +153,7 @@ class ZeroMQChannel:
 
     def _failed(self, port: str, count: int) -> None:
         self._counters.handshakes_failed += count
-        message = "%d handshakes failed at %s: another cluster key, no key, or not Conflux."
+        message = "%d handshakes failed at %s: another cluster key, no key, cut short, or not Conflux."
         self._complaints.complain(f"failed {port}", message, count, port)
 
 

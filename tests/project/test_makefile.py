@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Makefile").read_text("utf-8")
-CHORES = {"demo", "test", "lint", "types", "check", "sim", "bench", "clean", "help"}
+CHORES = {"demo", "test", "lint", "types", "check", "sim", "bench", "faults", "clean", "help"}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
