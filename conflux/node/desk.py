@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from conflux import limits
 from conflux.errors import MalformedFrame
-from conflux.node.leadership import Leadership, Request
+from conflux.node.leadership import Leadership
 from conflux.node.origin import HERE, HERE_HANDLE, FromClient, FromHere, FromPeer, Origin
 from conflux.node.readers import Readers
 from conflux.node.status import end_of_log, report_of
+from conflux.node.waiting import Request, Waiting
 from conflux.node.watchers import Watchers
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.wire.clients import (
@@ -53,7 +53,7 @@ class Desk:
         self.readers: Readers | None = None
         self.watchers: Watchers | None = None
         self._node = node
-        self._parked: deque[tuple[Origin, Request]] = deque()  # for a leader that isn't ready yet: this node
+        self._parked = Waiting()  # for a leader that isn't ready yet: this node
         self._forwarding: dict[bytes, None] = {}  # clients whose requests went to the leader of now
 
     def take_frame(self, origin: Origin, frame: bytes) -> None:
@@ -91,7 +91,7 @@ class Desk:
         """This node takes requests from now on."""
         self.leadership = leadership
         while self._parked:
-            leadership.take(*self._parked.popleft())
+            leadership.take(*self._parked.take())
 
     def role_changed(self, change: RoleChanged) -> None:
         """Role, term or leader changed: what the old leader had taken is open now, and whoever waits is told."""
@@ -104,7 +104,7 @@ class Desk:
                 self.reply(origin, hint)
         if change.role is not RoleName.LEADER:
             while self._parked:
-                origin, request = self._parked.popleft()
+                origin, request = self._parked.take()
                 self._refuse(origin, request, Code.NO_LEADER, "the leader has changed")
         if change.leader is not None:
             for handle in self._forwarding:
@@ -143,9 +143,7 @@ class Desk:
         if leader == self._node.directory.self.identity:
             if self.leadership is not None:
                 self.leadership.take(origin, message)
-            elif len(self._parked) < limits.TURN_FRAMES_MAX:
-                self._parked.append((origin, message))
-            else:
+            elif not self._parked.add(origin, message):
                 self._refuse(origin, message, Code.BUSY, "too many requests are waiting")
             return None
         if leader is None or isinstance(origin, FromPeer):

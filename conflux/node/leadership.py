@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-from conflux import limits
 from conflux.app import App
 from conflux.node.clock import Clock
 from conflux.node.origin import Origin
 from conflux.node.replica import Replica
+from conflux.node.waiting import Request, Waiting
 from conflux.store.machine import Machine
 from conflux.store.records import header_of
 from conflux.store.session import Segment
@@ -30,7 +30,6 @@ from conflux.wire.clients import (
     SessionOpened,
 )
 
-Request: TypeAlias = OpenSession | Perform | CloseSession
 Reply = Callable[[Origin, Any], object]
 
 
@@ -66,8 +65,7 @@ class Leadership:
         self._began_s = clock.monotonic_s()
         self._log_time_began_us = replica.machine.log_time_us
         self._pending: dict[int, _Pending] = {}
-        self._waiting: deque[tuple[Origin, Request]] = deque()
-        self._waiting_calls = 0
+        self._waiting = Waiting()
         self._appended: deque[tuple[Origin, Appended]] = deque()  # to be told once their entry is on this disk
 
     @property
@@ -82,13 +80,8 @@ class Leadership:
 
     def take(self, origin: Origin, request: Request) -> None:
         """Let a request wait for the next turn; busy, if too many wait already."""
-        calls = len(request.calls) if isinstance(request, Perform) else 1
-        if self._waiting_calls + calls > limits.WAITING_REQUESTS_MAX:
-            if not isinstance(request, CloseSession):
-                self._refuse(origin, request.request, Refusal(Code.BUSY, "too many requests are waiting"))
-            return
-        self._waiting.append((origin, request))
-        self._waiting_calls += calls
+        if not self._waiting.add(origin, request) and not isinstance(request, CloseSession):
+            self._refuse(origin, request.request, Refusal(Code.BUSY, "too many requests are waiting"))
 
     def turn(self) -> None:
         """Judge what waits, as far as a turn's bounds allow, and propose it as one entry."""
@@ -108,8 +101,7 @@ class Leadership:
         )
         pending = _Pending(self.term, wall_time_us, self.provisional)
         while self._waiting and not turn.is_full:
-            origin, request = self._waiting.popleft()
-            self._waiting_calls -= len(request.calls) if isinstance(request, Perform) else 1
+            origin, request = self._waiting.take()
             self._judge(turn, pending, origin, request)
         if turn.is_empty and not self._deadline_passed():
             return
@@ -142,10 +134,10 @@ class Leadership:
     def end(self) -> list[Origin]:
         """Leadership is over. Requests that were not judged are refused; gives those whose outcome is open."""
         refusal = Refusal(Code.NO_LEADER, "the leader has changed")
-        for origin, request in self._waiting:
+        while self._waiting:
+            origin, request = self._waiting.take()
             if not isinstance(request, CloseSession):
                 self._refuse(origin, request.request, refusal)
-        self._waiting.clear()
         origins = [origin for pending in self._pending.values() for origin in pending.origins()]
         self._pending.clear()
         return list(dict.fromkeys(origins))
@@ -180,8 +172,7 @@ class Leadership:
                 told = Appended(request.session, segment.first_sequence, outcomes, segment.index, self.term)
                 self._appended.append((origin, told))
         if judged.rest is not None:
-            self._waiting.appendleft((origin, judged.rest))
-            self._waiting_calls += len(judged.rest.calls)
+            self._waiting.put_back(origin, judged.rest)
 
     def _answer(self, origin: Origin, session: int, segment: Segment, term: int, wall_time_us: int) -> None:
         answers = Answers(
