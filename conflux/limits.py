@@ -40,6 +40,9 @@ SESSION_SECONDS = 3600
 
 # Peers, watchers, clients.
 MEMBERS_MAX = 9
+REPLACEMENTS_MAX = 1  # members beyond that, while one takes another's place
+TOKENS_MAX = 16  # invitations to join that wait for someone
+TOKEN_SECONDS = 24 * 3600  # of log time
 CANDIDATES_MAX = 64
 PEERS_MAX = 64
 WATCHERS_MAX = 1024

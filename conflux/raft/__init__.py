@@ -21,6 +21,10 @@ a no-op.
 **Reads** (`reads`) need no entry: the leader notes its commit index, asks a majority whether it still leads, and
 answers from that index on. **Transfer** (`transfer`) hands leadership to a voter that is level.
 
+**Snapshots** (`snapshots`, section 7) let a log forget its beginning: who needs what is gone is offered one.
+**Membership** (`membership`, thesis chapter 4) changes through the log, one voter at a time; a configuration is in
+force from the moment its entry is appended (`configurations`).
+
 **How it is driven.** `Raft` (`core`) has doors: `step` a message, let ticks pass, `propose` a payload, then
 `take_effects` and carry them out in order (`effects`). Everything that came in since the last call is one turn, and
 one turn is at most one sync: messages may leave before it only if they promise nothing about this node's disk.

@@ -6,13 +6,26 @@ Rule 2: a message from a past or a future term is dealt with in `step`, and nowh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import assert_never
 
-from conflux.raft import election, heartbeats, reads, replication, transfer
+from conflux.raft import election, heartbeats, membership, reads, replication, snapshots, transfer
 from conflux.raft.configuration import Configuration
-from conflux.raft.effects import Commit, Effect, Persist, ReadFailed, ReadReady, RoleChanged, RoleName, Send, Truncated
+from conflux.raft.configurations import Configurations
+from conflux.raft.effects import (
+    Commit,
+    ConfigurationChanged,
+    Effect,
+    Persist,
+    ReadFailed,
+    ReadReady,
+    RoleChanged,
+    RoleName,
+    Send,
+    SnapshotOffered,
+    Truncated,
+)
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.invariant import invariant
 from conflux.raft.log import Log
@@ -25,6 +38,7 @@ from conflux.raft.messages import (
     Message,
     NodeId,
     Rejected,
+    SnapshotOffer,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -35,6 +49,11 @@ from conflux.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
 from conflux.raft.sanity import TERM_LEAP_MAX, is_sane
 
 NoopPayload = Callable[[bytes | None], bytes]  # payload of the log's last entry (None: empty log) → a no-op's payload
+ConfigurationOf = Callable[[bytes], Configuration | None]  # a membership entry's payload → what it puts in force
+
+
+def _no_membership_entries(payload: bytes) -> None:
+    """For cores whose configuration never changes."""
 
 
 class Raft:
@@ -42,11 +61,14 @@ class Raft:
 
     Args:
         identity: this node's.
-        configuration: the members as of the log's end.
+        configuration: the members as of the newest snapshot's end, or as the cluster was formed.
+        changes: (index, configuration) of the log's membership entries behind it, ascending.
         term, vote, commit_index: as they were found on disk.
         log: the log as it was found on disk.
+        snapshot: (index, term) of the newest snapshot on disk, which lies in the log or at its beginning.
         random: draws election time-outs; one seed gives one history.
         noop_payload: makes the payload of the entry that begins a term.
+        configuration_of: reads a membership entry's payload; None where it is none.
     """
 
     def __init__(
@@ -58,19 +80,25 @@ class Raft:
         log: Log,
         random: Random,
         noop_payload: NoopPayload,
+        configuration_of: ConfigurationOf = _no_membership_entries,
+        changes: Iterable[tuple[int, Configuration]] = (),
+        snapshot: tuple[int, int] | None = None,
         term: int = 0,
         vote: NodeId | None = None,
         commit_index: int = 0,
     ) -> None:
         invariant(commit_index <= log.last_index, "the commit index found on disk is a hint that is never too high")
         self.identity = identity
-        self.configuration = configuration
+        self.configuration_of = configuration_of
         self.options = options
         self.log = log
         self.term = term
         self.vote = vote
-        self.commit_index = max(commit_index, log.snapshot_index)
-        self.applied_index = log.snapshot_index
+        self.newest_snapshot = snapshot or (log.snapshot_index, log.snapshot_term)
+        invariant(log.matches(*self.newest_snapshot), "the newest snapshot lies in the log or at its beginning")
+        self.configurations = Configurations(configuration, self.newest_snapshot[0], changes)
+        self.commit_index = max(commit_index, self.newest_snapshot[0])
+        self.applied_index = self.newest_snapshot[0]
         self.role: Role = Follower(leader=None)
         self.leader_silence = options.election_ticks_max  # ticks since a leader was heard: no lease at the start
         self.election_elapsed = 0
@@ -79,7 +107,7 @@ class Raft:
         self._noop_payload = noop_payload
         self._hard_state_dirty = False
         self._persisting: Persist | None = None
-        self._committed_out = log.snapshot_index  # highest index handed out in a Commit
+        self._committed_out = self.applied_index  # highest index handed out in a Commit
         self._early: list[Effect] = []  # may leave before the sync
         self._late: list[Effect] = []  # must not
         self._role_shown: tuple[RoleName, int, NodeId | None] | None = None
@@ -97,6 +125,11 @@ class Raft:
                 return leader
             case _:
                 return None
+
+    @property
+    def configuration(self) -> Configuration:
+        """The members that are in force: the newest ones of the log, committed or not."""
+        return self.configurations.current
 
     @property
     def is_voter(self) -> bool:
@@ -118,6 +151,11 @@ class Raft:
         """True on a leader that has committed an entry of its term: it then knows all that is committed."""
         return isinstance(self.role, Leader) and self.commit_index >= self.role.noop_index
 
+    @property
+    def may_change_membership(self) -> bool:
+        """True where `change_membership` would take a change now."""
+        return membership.may_change(self)
+
     def ticks_to_timer(self) -> int:
         """How many ticks from now `tick` has something to do; a shell may sleep that long."""
         if isinstance(self.role, Leader):
@@ -133,6 +171,8 @@ class Raft:
         if envelope.term > self.term + TERM_LEAP_MAX:
             return None
         if envelope.receiver != self.identity or envelope.sender == self.identity or not is_sane(envelope):
+            return None
+        if isinstance(message, Append) and not membership.is_readable(self, message):
             return None
         if isinstance(message, VoteRequest) and message.pre:
             return election.on_pre_vote_request(self, envelope, message)
@@ -169,6 +209,18 @@ class Raft:
         entry = self.append_as_leader(payload, kind)
         return entry.index, entry.term
 
+    def change_membership(self, payload: bytes) -> tuple[int, int]:
+        """Append a membership entry; `may_change_membership` must be true, and one voter at most may come or go.
+
+        Returns:
+            (index, term) of the entry, whose configuration is in force from now on.
+        """
+        self._expect_nothing_persisting()
+        invariant(self.may_change_membership, "only one change is under way, and none before the term's no-op")
+        membership.check_step(self.configuration, membership.read(self, payload))
+        entry = self.append_as_leader(payload, Kind.MEMBERSHIP)
+        return entry.index, entry.term
+
     def persisted(self, term: int, index: int) -> None:
         """The last Persist is on disk, synced, with this term and last index."""
         persist = self._persisting
@@ -187,6 +239,27 @@ class Raft:
         invariant(self.applied_index <= index <= self.commit_index, "only committed entries are applied, in order")
         self.applied_index = index
         self.log.forget(index)
+
+    def snapshot_taken(self, index: int) -> None:
+        """A snapshot of all entries up to `index`, which are applied, is on disk: followers may be offered it."""
+        invariant(self.newest_snapshot[0] <= index <= self.applied_index, "a snapshot includes what is applied")
+        self.newest_snapshot = (index, self.log.term_at(index))
+
+    def compact(self, index: int) -> None:
+        """The log on disk begins behind `index` now, which a snapshot includes."""
+        self._expect_nothing_persisting()
+        invariant(index <= self.newest_snapshot[0], "only what a snapshot includes is dropped")
+        self.log.compact(index)
+        self.configurations.compact(index)
+
+    def install_snapshot(self, index: int, term: int, configuration: Configuration) -> None:
+        """The leader's snapshot is on disk and the base of the log there. It must be ahead of the commit index.
+
+        Args:
+            configuration: the one that the snapshot holds.
+        """
+        self._expect_nothing_persisting()
+        snapshots.install(self, index, term, configuration)
 
     def read_index(self, context: int) -> None:
         """Ask for a linearizable read: ReadReady or ReadFailed will name `context`."""
@@ -223,6 +296,7 @@ class Raft:
         if isinstance(self.role, Leader):
             reads.begin_round(self, self.role)
             replication.replicate(self, self.role)
+        membership.resign_when_removed(self)
         effects, self._early = self._early, []
         if self._hard_state_dirty or self.log.stable_index < self.log.last_index:
             self._persisting = self._persist()
@@ -321,27 +395,39 @@ class Raft:
         invariant(isinstance(role, Leader), "only a leader appends of itself")
         assert isinstance(role, Leader)
         entry = Entry(self.log.last_index + 1, self.term, kind, payload)
-        self.log.append(entry)
+        self.append(entry)
         role.uncommitted.append((entry.index, len(payload)))
         role.uncommitted_bytes += len(payload)
         return entry
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry to the log; a configuration in it is in force at once."""
+        self.log.append(entry)
+        if entry.kind is Kind.MEMBERSHIP:
+            membership.entry_appended(self, entry)
 
     def truncate_from(self, first: int) -> None:
         """Drop entries that conflict with the leader's."""
         invariant(first > self.commit_index, "a committed entry is never dropped")
         self.log.truncate_from(first)
         self._late.append(Truncated(first))
+        if self.configurations.truncate(first):
+            membership.configuration_changed(self)
 
     def commit_to(self, index: int) -> None:
         """Entries up to `index` are committed."""
         invariant(index <= self.log.last_index, "only entries of the log are committed")
         self.commit_index = max(self.commit_index, index)
 
+    def jump_to(self, index: int) -> None:
+        """A snapshot that ends at `index` took the place of what would have been committed and applied up to there."""
+        self.commit_index = self.applied_index = self._committed_out = index
+
     def send_early(self, receiver: NodeId, message: Message) -> None:
         """Send what promises nothing about this node's disk: a leader's appends and heartbeats."""
         self._early.append(Send(Envelope(self.identity, receiver, self.term, message)))
 
-    def send_late(self, effect: ReadReady | ReadFailed) -> None:
+    def send_late(self, effect: ReadReady | ReadFailed | ConfigurationChanged | SnapshotOffered) -> None:
         """Hand out an effect that stands behind the sync."""
         self._late.append(effect)
 
@@ -367,6 +453,8 @@ class Raft:
                 replication.on_heartbeat(self, envelope.sender, message)
             case HeartbeatReply():
                 replication.on_heartbeat_reply(self, envelope.sender, message)
+            case SnapshotOffer():
+                snapshots.on_snapshot_offer(self, envelope.sender, message)
             case TimeoutNow():
                 transfer.on_timeout_now(self, envelope.sender)
             case _:
@@ -375,7 +463,7 @@ class Raft:
     def _answer_the_past(self, envelope: Envelope) -> None:
         """Tell a leader or candidate of a past term that it is over; drop all other late messages."""
         match envelope.message:
-            case Append() | Heartbeat():
+            case Append() | Heartbeat() | SnapshotOffer():
                 # Without this a node whose term ran ahead could never be led again: its vote requests are
                 # refused while a leader lives, and it refuses that leader's term (etcd's check-quorum note).
                 self.reply(envelope.sender, HeartbeatReply(round=0))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from conflux.raft.configuration import Configuration
 from conflux.raft.entry import Entry
 from conflux.raft.messages import Envelope, NodeId
 
@@ -85,4 +86,25 @@ class ReadFailed:
     contexts: tuple[int, ...]
 
 
-Effect: TypeAlias = Send | Persist | Commit | Truncated | RoleChanged | ReadReady | ReadFailed
+@dataclass(frozen=True, slots=True)
+class ConfigurationChanged:
+    """This configuration is in force from now on, committed or not; it is the object that `configuration_of` gave."""
+
+    configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotOffered:
+    """The leader's log no longer reaches back to this node's: fetch its snapshot, then call `Raft.install_snapshot`.
+
+    The offer comes again until that is done.
+    """
+
+    leader: NodeId
+    index: int  # of the last entry that it includes
+    term: int
+
+
+Effect: TypeAlias = (
+    Send | Persist | Commit | Truncated | RoleChanged | ReadReady | ReadFailed | ConfigurationChanged | SnapshotOffered
+)

@@ -27,6 +27,17 @@ def terms_rise_along_the_log(raft: Raft) -> None:
     invariant(rising, "terms and their first indices rise along the log")
 
 
+def configuration_is_the_logs(raft: Raft) -> None:
+    newest = raft.configurations.newest_index
+    invariant(newest <= raft.log.last_index, "the configuration in force stands in the log or before it")
+    invariant(not set(raft.configuration.voters) & set(raft.configuration.learners), "a voter is no learner")
+
+
+def snapshot_lies_in_the_log(raft: Raft) -> None:
+    invariant(raft.newest_snapshot[0] <= raft.applied_index, "a snapshot includes only what is applied")
+    invariant(raft.log.matches(*raft.newest_snapshot), "the newest snapshot ends in the log or at its beginning")
+
+
 def candidate_voted_for_itself(raft: Raft) -> None:
     if isinstance(raft.role, Candidate | Leader):
         invariant(raft.vote == raft.identity, "candidates and leaders voted for themselves")
@@ -53,6 +64,8 @@ INVARIANTS: tuple[Callable[[Raft], None], ...] = (
     indices_are_in_order,
     term_covers_the_log,
     terms_rise_along_the_log,
+    configuration_is_the_logs,
+    snapshot_lies_in_the_log,
     candidate_voted_for_itself,
     leader_knows_its_followers,
     leader_began_its_term_with_a_noop,

@@ -99,6 +99,23 @@ class Log:
         self.last_index = first - 1
         self.stable_index = min(self.stable_index, self.last_index)
 
+    def compact(self, index: int) -> None:
+        """A snapshot includes all entries up to `index`: the log begins behind it."""
+        invariant(self.snapshot_index <= index <= self.stable_index, "a log is cut inside of what is on disk")
+        self.snapshot_term = self.term_at(index)
+        self.snapshot_index = index
+        gone = max(0, index + 1 - self._cache_first)
+        self._cache_bytes -= sum(len(entry.payload) for entry in self._cache[:gone])
+        del self._cache[:gone]
+        self._terms.forget(index)
+
+    def reset(self, index: int, term: int) -> None:
+        """A snapshot takes the place of the whole log."""
+        self.snapshot_index, self.snapshot_term = index, term
+        self.last_index = self.stable_index = index
+        self._cache, self._cache_bytes = [], 0
+        self._terms = TermRuns()
+
     def entries(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
         """Entries from `first` on, at least one, none past `last`, as many as `bytes_max` of payload allows."""
         invariant(self.first_index <= first <= last <= self.last_index, "only entries of the log are read")

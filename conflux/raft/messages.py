@@ -85,7 +85,20 @@ class TimeoutNow:
     """The leader asks an up-to-date voter to start an election at once (thesis 3.10)."""
 
 
-Message: TypeAlias = VoteRequest | VoteReply | Append | Accepted | Rejected | Heartbeat | HeartbeatReply | TimeoutNow
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotOffer:
+    """The leader's log no longer holds what the follower needs next: its newest snapshot ends here (section 7).
+
+    What InstallSnapshot carries travels beside Raft, on the follower's demand; `Accepted` ends it.
+    """
+
+    index: int  # of the last entry that the snapshot includes
+    term: int
+
+
+Message: TypeAlias = (
+    VoteRequest | VoteReply | Append | Accepted | Rejected | Heartbeat | HeartbeatReply | TimeoutNow | SnapshotOffer
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conflux.raft import heartbeats, reads, transfer
+from conflux.raft import heartbeats, reads, snapshots, transfer
 from conflux.raft.configuration import quorum_index
 from conflux.raft.entry import Entry
 from conflux.raft.invariant import invariant
@@ -57,10 +57,10 @@ def _take(raft: Raft, entry: Entry) -> None:
     """Take one entry: known ones stay (a late message must not cut the log), a conflict cuts from there on."""
     log = raft.log
     if entry.index <= log.last_index:
-        if entry.index < log.snapshot_index or log.term_at(entry.index) == entry.term:
+        if entry.index <= log.snapshot_index or log.term_at(entry.index) == entry.term:
             return
         raft.truncate_from(entry.index)
-    log.append(entry)
+    raft.append(entry)
 
 
 # -- the leader's side ---------------------------------------------------------------------------------------------
@@ -95,9 +95,11 @@ def ticks_to_timer(raft: Raft, role: Leader) -> int:
 def replicate(raft: Raft, role: Leader) -> None:
     """Send each follower what it lacks, as far as the limits allow."""
     for peer, progress in role.progress.items():
+        if progress.next_index <= raft.log.snapshot_index and progress.mode is Mode.REPLICATE:
+            progress.probe_from(progress.next_index)  # the log was cut under a slow follower
         if progress.mode is Mode.PROBE and progress.may_send(raft.options):
             progress.probe_round = role.round
-            _send_append(raft, peer, progress)
+            _send_probe(raft, peer, progress)
         while (
             progress.mode is Mode.REPLICATE
             and progress.next_index <= raft.log.last_index
@@ -176,6 +178,13 @@ def _of_follower(raft: Raft, follower: NodeId) -> tuple[Leader | None, Progress 
     if not isinstance(role, Leader):
         return None, None
     return role, role.progress.get(follower)
+
+
+def _send_probe(raft: Raft, peer: NodeId, progress: Progress) -> None:
+    if progress.next_index <= raft.log.snapshot_index:
+        snapshots.offer(raft, peer, progress)
+    else:
+        _send_append(raft, peer, progress)
 
 
 def _send_append(raft: Raft, peer: NodeId, progress: Progress) -> None:

@@ -9,6 +9,7 @@ from conflux.raft.messages import (
     Heartbeat,
     HeartbeatReply,
     Rejected,
+    SnapshotOffer,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -33,6 +34,8 @@ def is_sane(envelope: Envelope) -> bool:
             return _all_numbers(prev, term, conflict)
         case Heartbeat(commit_index=commit, round=number):
             return _all_numbers(commit, number)
+        case SnapshotOffer(index=index, term=term):
+            return _is_place(index, term) and 0 < term <= envelope.term
         case VoteReply() | TimeoutNow():
             return True
 

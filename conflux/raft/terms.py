@@ -32,6 +32,11 @@ class TermRuns:
             self._starts.pop()
             self._terms.pop()
 
+    def forget(self, index: int) -> None:
+        """Forget what only entries up to `index` need; the run that goes on behind it stays whole."""
+        gone = max(0, bisect_right(self._starts, index + 1) - 1)
+        del self._starts[:gone], self._terms[:gone]
+
     def first_index_of_run(self, index: int) -> int:
         """First index of the run of equal terms that `index` belongs to."""
         return self._starts[bisect_right(self._starts, index) - 1]

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from conflux.errors import Damaged
+from conflux.store.membership import Member, Membership, Replacement, Token
 from conflux.wire.clients import Outcome
 
 PAYLOAD_VERSION = 1
@@ -64,7 +65,20 @@ class StateHash(Struct, tag=4, array_like=True, frozen=True):
     digest: bytes
 
 
-Record: TypeAlias = Calls | SessionOpened | SessionClosed | StateHash
+class MembersChanged(Struct, tag=5, array_like=True, frozen=True):
+    """The members from this entry on, all of them: in an entry of its own, of kind MEMBERSHIP."""
+
+    members: list[Member]
+    removed: list[str]
+    tokens: list[Token]
+    replacement: Replacement | None
+
+    def membership(self) -> Membership:
+        """The value that the rest works with."""
+        return Membership.made_of(self.members, removed=self.removed, tokens=self.tokens, replacement=self.replacement)
+
+
+Record: TypeAlias = Calls | SessionOpened | SessionClosed | StateHash | MembersChanged
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(list[Record])
@@ -120,6 +134,26 @@ def noop_payload(last_payload: bytes | None, *, app_version: int, wall_time_us: 
         wall_time_us=wall_time_us,
     )
     return _pack(header) + _NO_RECORDS
+
+
+def members_changed(membership: Membership) -> MembersChanged:
+    """The record that puts a membership in force."""
+    return MembersChanged(
+        list(membership.members_by_identity),
+        list(membership.removed),
+        list(membership.tokens),
+        membership.replacement,
+    )
+
+
+def membership_of(payload: bytes) -> Membership | None:
+    """What a membership entry's payload puts in force; None where it is none."""
+    try:
+        found = [record for record in records_of(payload) if isinstance(record, MembersChanged)]
+    except Damaged:
+        return None
+    membership = found[0].membership() if len(found) == 1 else None
+    return membership if membership is not None and membership.problem() is None else None
 
 
 def method_names(calls: Calls) -> list[str]:

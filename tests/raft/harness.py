@@ -14,7 +14,19 @@ from typing import TypeAlias
 
 from conflux.raft.configuration import Configuration
 from conflux.raft.core import Raft
-from conflux.raft.effects import Commit, Effect, Persist, ReadFailed, ReadReady, RoleChanged, RoleName, Send, Truncated
+from conflux.raft.effects import (
+    Commit,
+    ConfigurationChanged,
+    Effect,
+    Persist,
+    ReadFailed,
+    ReadReady,
+    RoleChanged,
+    RoleName,
+    Send,
+    SnapshotOffered,
+    Truncated,
+)
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.invariants import check
 from conflux.raft.log import Log
@@ -63,6 +75,33 @@ def vote(granted: bool, *, pre: bool = False) -> VoteReply:
     return VoteReply(pre=pre, granted=granted)
 
 
+def members(voters: Iterable[NodeId], learners: Iterable[NodeId] = "") -> bytes:
+    """The payload of a membership entry in these tests."""
+    return f"{','.join(sorted(voters))}|{','.join(sorted(learners))}".encode()
+
+
+def configuration_of(payload: bytes) -> Configuration | None:
+    if payload.count(b"|") != 1:
+        return None
+    voters, learners = payload.decode().split("|")
+    return Configuration.of(voters.split(","), filter(None, learners.split(",")))
+
+
+def members_in_force(entry: Entry) -> Configuration:
+    configuration = configuration_of(entry.payload)
+    assert configuration is not None
+    return configuration
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a node keeps in place of entries: where they end, and the members there."""
+
+    index: int = 0
+    term: int = 0
+    configuration: Configuration | None = None
+
+
 @dataclass
 class Disk:
     """What was synced: it survives a crash, and nothing else does."""
@@ -72,23 +111,43 @@ class Disk:
     vote: NodeId | None = None
     commit_index: int = 0
     writes: int = 0
+    base: Snapshot = Snapshot()  # the log begins after it
+    newest: Snapshot = Snapshot()
 
     def write(self, persist: Persist) -> None:
         self.term, self.vote, self.commit_index = persist.term, persist.vote, persist.commit_index
         if persist.entries:
-            del self.entries[persist.entries[0].index - 1 :]
+            del self.entries[persist.entries[0].index - 1 - self.base.index :]
             self.entries += persist.entries
-        assert len(self.entries) == persist.last_index, "a Persist says truly where the log ends"
+        assert self.base.index + len(self.entries) == persist.last_index, "a Persist says truly where the log ends"
         self.writes += 1
 
     def read(self, first: int, last: int, bytes_max: int) -> Sequence[Entry]:
-        found, size = [self.entries[first - 1]], len(self.entries[first - 1].payload)
-        for entry in self.entries[first:last]:
+        held = self.between(first, last)
+        found, size = [held[0]], len(held[0].payload)
+        for entry in held[1:]:
             size += len(entry.payload)
             if size > bytes_max:
                 break
             found.append(entry)
         return found
+
+    def between(self, first: int, last: int) -> list[Entry]:
+        assert first > self.base.index, "what was cut is not read"
+        return self.entries[first - 1 - self.base.index : last - self.base.index]
+
+    def changes(self) -> list[tuple[int, Configuration]]:
+        """The configurations that the log holds."""
+        later = [each for each in self.entries if each.index > self.newest.index]
+        return [(each.index, members_in_force(each)) for each in later if each.kind is Kind.MEMBERSHIP]
+
+    def cut(self, base: Snapshot) -> None:
+        """Let the log begin behind a snapshot; without its last entry, let it be empty."""
+        held = {entry.index: entry.term for entry in self.entries}
+        keeps = base.index == self.base.index or held.get(base.index) == base.term
+        self.entries = [entry for entry in self.entries if keeps and entry.index > base.index]
+        self.base = base
+        self.newest = max(self.newest, base, key=lambda snapshot: snapshot.index)
 
     def log(self, cache_bytes_max: int) -> Log:
         """The log as a node finds it when it starts."""
@@ -96,7 +155,14 @@ class Disk:
         for entry in self.entries:
             starts.setdefault(entry.term, entry.index)
         runs = tuple((index, term) for term, index in starts.items())
-        return Log(self, last_index=len(self.entries), term_starts=runs, cache_bytes_max=cache_bytes_max)
+        return Log(
+            self,
+            snapshot_index=self.base.index,
+            snapshot_term=self.base.term,
+            last_index=self.base.index + len(self.entries),
+            term_starts=runs,
+            cache_bytes_max=cache_bytes_max,
+        )
 
 
 class Node:
@@ -115,9 +181,14 @@ class Node:
         self.failed: list[int] = []
         self.truncated: list[int] = []
         self.history: list[Effect] = []
+        self.offered: list[SnapshotOffered] = []
+        self.configurations: list[Configuration] = []  # that came into force since the start
         self.raft = Raft(
             identity=self.identity,
-            configuration=self.configuration,
+            configuration=self.disk.newest.configuration or self.configuration,
+            changes=self.disk.changes(),
+            configuration_of=configuration_of,
+            snapshot=(self.disk.newest.index, self.disk.newest.term),
             options=self.options,
             log=self.disk.log(self.options.tail_cache_bytes_max),
             random=Random(next(self._seeds)),
@@ -145,7 +216,8 @@ class Node:
     @property
     def log(self) -> list[int]:
         """The term of each entry."""
-        return [self.raft.log.term_at(index) for index in range(1, self.raft.log.last_index + 1)]
+        log = self.raft.log
+        return [log.term_at(index) for index in range(log.first_index, log.last_index + 1)]
 
     @property
     def payloads(self) -> list[bytes]:
@@ -186,6 +258,33 @@ class Node:
         index, _ = self.raft.propose(payload)
         self.settle()
         return index
+
+    def change(self, voters: Iterable[NodeId], learners: Iterable[NodeId] = "") -> int:
+        """Propose other members; the entry's index."""
+        index, _ = self.raft.change_membership(members(voters, learners))
+        self.settle()
+        return index
+
+    def take_snapshot(self) -> Snapshot:
+        """Take a snapshot of all that is applied."""
+        index = self.raft.applied_index
+        self.disk.newest = Snapshot(index, self.raft.log.term_at(index), self.raft.configurations.at(index))
+        self.raft.snapshot_taken(index)
+        return self.disk.newest
+
+    def compact(self) -> None:
+        """Cut the log at the newest snapshot."""
+        self.disk.cut(self.disk.newest)
+        self.raft.compact(self.disk.newest.index)
+        check(self.raft)
+
+    def install(self, snapshot: Snapshot) -> list[Message]:
+        """Put another node's snapshot in place; what is sent because of it."""
+        assert snapshot.configuration is not None
+        self.disk.cut(snapshot)
+        self.raft.install_snapshot(snapshot.index, snapshot.term, snapshot.configuration)
+        self.settle()
+        return self.said()
 
     def read(self, context: int = 1) -> None:
         self.raft.read_index(context)
@@ -231,7 +330,7 @@ class Node:
                 self.disk.write(effect)
                 self.raft.persisted(effect.term, effect.last_index)
             case Commit(first, last):
-                self.committed += self.disk.entries[first - 1 : last]
+                self.committed += self.disk.between(first, last)
                 self.raft.applied(last)
             case ReadReady(contexts, index):
                 self.ready |= dict.fromkeys(contexts, index)
@@ -239,6 +338,10 @@ class Node:
                 self.failed += contexts
             case Truncated(first):
                 self.truncated.append(first)
+            case SnapshotOffered():
+                self.offered.append(effect)
+            case ConfigurationChanged(configuration):
+                self.configurations.append(configuration)
             case RoleChanged():
                 pass
 
