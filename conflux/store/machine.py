@@ -18,7 +18,8 @@ from conflux.app import App
 from conflux.errors import ConfluxError, Diverged, MalformedValue
 from conflux.raft.entry import Entry
 from conflux.store import records
-from conflux.store.records import Calls, Header, SessionClosed, SessionOpened, StateHash
+from conflux.store.membership import NOBODY, Membership
+from conflux.store.records import Calls, Header, MembersChanged, SessionClosed, SessionOpened, StateHash
 from conflux.store.session import Segment, Session, session_id
 from conflux.usercode import user_code
 from conflux.wire import values
@@ -41,6 +42,13 @@ class HashPoint:
         self.bytes_total = 0
         self._hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self._slices: Iterator[bytes] | None = encode_slices(state)
+
+    @classmethod
+    def known(cls, revision: int, digest: bytes, bytes_total: int) -> HashPoint:
+        """One whose hash was worked out before: by another node, or before a restart."""
+        point = cls(revision, None)
+        point.digest, point.bytes_total, point._slices = digest, bytes_total, None
+        return point
 
     @property
     def done(self) -> bool:
@@ -78,6 +86,7 @@ class Machine:
     revision: int  # of the last action
     state: Any
     sessions: PMap[int, Session] = field(default_factory=pmap)
+    membership: Membership = NOBODY
     log_time_us: int = 0
     log_hash: bytes = bytes(DIGEST_BYTES)  # rolls over every entry's payload
     sweep_us: int = NEVER_US  # log time at which a session may first have expired
@@ -117,6 +126,7 @@ class Step:
         self.revision = machine.revision
         self.state = machine.state
         self.sessions = machine.sessions
+        self.membership = machine.membership
         self._machine = machine
         self._reduce: Callable[[Any, Any], Any] = app.reduce
         self._opened = 0
@@ -172,6 +182,7 @@ class Step:
             revision=self.revision,
             state=self.state,
             sessions=self.sessions,
+            membership=self.membership,
             log_time_us=self.log_time_us,
             log_hash=hashlib.blake2b(before.log_hash + payload, digest_size=DIGEST_BYTES).digest(),
             sweep_us=self._sweep_us,
@@ -211,6 +222,8 @@ def fold(machine: Machine, entry: Entry, app: App[Any, Any]) -> Machine:
             case StateHash():
                 _compare(machine.hash_point, record)
                 step.hash_logged = record.revision
+            case MembersChanged():
+                step.membership = record.membership()
     return step.end(entry.payload)
 
 

@@ -16,7 +16,17 @@ from conflux import limits
 from conflux.app import App
 from conflux.errors import MalformedValue
 from conflux.store.machine import Machine, Step
-from conflux.store.records import Calls, Header, Record, SessionClosed, SessionOpened, StateHash, encode_payload
+from conflux.store.membership import Membership
+from conflux.store.records import (
+    Calls,
+    Header,
+    Record,
+    SessionClosed,
+    SessionOpened,
+    StateHash,
+    encode_payload,
+    members_changed,
+)
 from conflux.store.session import Segment, Session
 from conflux.usercode import inside, user_code
 from conflux.wire import values
@@ -103,6 +113,11 @@ class Turn:
             self._records.append(SessionClosed(session))
             self._calls += 1
             self._step.close_session(session)
+
+    def change_members(self, membership: Membership) -> None:
+        """Put other members in force; an entry that does so holds nothing else."""
+        self._records.append(members_changed(membership))
+        self._step.membership = membership
 
     def perform(self, request: Perform) -> Judged | Refusal:
         """Judge a session's calls: those that are new run, those that were judged before get their old outcome."""

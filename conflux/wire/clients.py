@@ -119,6 +119,34 @@ class TransferLeadership(Struct, array_like=True, frozen=True):
     target: Annotated[str, Meta(max_length=32)]
 
 
+class Change(StrEnum):
+    """What is to become of the members."""
+
+    ADD = "add"  # a candidate becomes a learner, and a voter once it has caught up
+    LEARN = "learn"  # a candidate becomes a learner, and stays one
+    PROMOTE = "promote"  # a learner becomes a voter once it has caught up
+    REMOVE = "remove"
+    REPLACE = "replace"  # `other`, a candidate or a learner, takes the place of `member`
+    INVITE = "invite"  # a token, with which one node may join
+    INVITE_LEARNER = "invite-learner"
+
+
+class ChangeMembers(Struct, array_like=True, frozen=True):
+    """Ask the leader for a change of the members. `Changed` answers it once that is committed."""
+
+    request: Number
+    change: Change
+    member: Annotated[str, Meta(max_length=64)] = ""  # label, identity, or the unique beginning of one
+    other: Annotated[str, Meta(max_length=64)] = ""
+    force: bool = False  # also where what is left has no healthy majority
+
+
+class TakeSnapshot(Struct, array_like=True, frozen=True):
+    """Ask the node for a snapshot now. `SnapshotTaken` answers it once that is on disk."""
+
+    request: Number
+
+
 class AskLog(Struct, array_like=True, frozen=True):
     """Ask for the end of what the node wrote to its log file."""
 
@@ -225,6 +253,30 @@ class Done(Struct, array_like=True, frozen=True):
     request: Number
 
 
+class Changed(Struct, array_like=True, frozen=True):
+    """A change of the members is committed."""
+
+    request: Number
+    index: Number
+    token: str = ""  # that was asked for
+
+
+class SnapshotTaken(Struct, array_like=True, frozen=True):
+    """A snapshot is on the node's disk."""
+
+    request: Number
+    index: Number
+    revision: Number
+    bytes_total: Number
+
+
+class Gap(Struct, array_like=True, frozen=True):
+    """What a watch wanted to begin with is no longer held: this node goes back to `first_revision` only."""
+
+    watch: Number
+    first_revision: Number
+
+
 CLIENTS = Family(
     {
         1: OpenSession,
@@ -237,6 +289,8 @@ CLIENTS = Family(
         8: AskStatus,
         9: TransferLeadership,
         10: AskLog,
+        11: ChangeMembers,
+        12: TakeSnapshot,
         64: SessionOpened,
         65: Answers,
         66: Appended,
@@ -247,5 +301,8 @@ CLIENTS = Family(
         71: Status,
         72: Done,
         73: LogText,
+        74: Changed,
+        75: SnapshotTaken,
+        76: Gap,
     }
 )

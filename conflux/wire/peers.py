@@ -51,6 +51,7 @@ class Hello(Struct, array_like=True, frozen=True):
     nevers: Annotated[tuple[Identity, ...], Meta(max_length=64)]  # ids of proposals that this node never accepts
     formed: bool  # its cluster is formed: the frame's header names it
     answer_me: bool  # the sender doesn't know the receiver yet
+    join: Annotated[str, Meta(max_length=64)] | None = None  # it wants to join a cluster: by this token, or by hand ("")
 
 
 class Forward(Struct, array_like=True, frozen=True):
@@ -80,6 +81,46 @@ class ReadIndex(Struct, array_like=True, frozen=True):
     index: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)] | None
 
 
+class Candidate(Struct, array_like=True, frozen=True):
+    """A member tells the leader of a node that wants to join."""
+
+    founder: Founder
+    address: Address
+    join: Annotated[str, Meta(max_length=64)]
+
+
+class Removed(Struct, array_like=True, frozen=True):
+    """A member tells a node that it was removed from this cluster, for good (G5)."""
+
+
+class AskSnapshot(Struct, array_like=True, frozen=True):
+    """A follower asks for chunks `first`, + 1 … of the snapshot that it was offered."""
+
+    index: Annotated[int, Meta(ge=1, le=limits.NUMBER_MAX)]
+    first: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+    count: Annotated[int, Meta(ge=1, le=64)]
+
+
+class SnapshotPart(Struct, array_like=True, frozen=True):
+    """One chunk of a snapshot; each says what the whole is, so that any of them may come first."""
+
+    index: Annotated[int, Meta(ge=1, le=limits.NUMBER_MAX)]
+    term: Annotated[int, Meta(ge=1, le=limits.NUMBER_MAX)]
+    revision: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+    fields: Annotated[bytes, Meta(max_length=limits.SNAPSHOT_FIELDS_BYTES_MAX)]
+    chunk_count: Annotated[int, Meta(ge=1, le=limits.NUMBER_MAX)]
+    bytes_total: Annotated[int, Meta(ge=1, le=limits.NUMBER_MAX)]
+    checksum: Annotated[bytes, Meta(max_length=64)]  # of header and body
+    number: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+    chunk: Annotated[bytes, Meta(min_length=1, max_length=limits.SNAPSHOT_CHUNK_BYTES)]
+
+
+class SnapshotGone(Struct, array_like=True, frozen=True):
+    """The snapshot that was asked for isn't kept here any more: another one will be offered."""
+
+    index: Annotated[int, Meta(ge=1, le=limits.NUMBER_MAX)]
+
+
 RAFT_MESSAGES = (
     raft.VoteRequest,
     raft.VoteReply,
@@ -89,6 +130,7 @@ RAFT_MESSAGES = (
     raft.Heartbeat,
     raft.HeartbeatReply,
     raft.TimeoutNow,
+    raft.SnapshotOffer,
 )
 
 PEERS = Family(
@@ -101,12 +143,17 @@ PEERS = Family(
         6: raft.Heartbeat,
         7: raft.HeartbeatReply,
         8: raft.TimeoutNow,
-        # 9 to 15: snapshot transfer
+        9: raft.SnapshotOffer,
+        10: AskSnapshot,
+        11: SnapshotPart,
+        12: SnapshotGone,
         16: Hello,
         17: Forward,
         18: ForwardReply,
         19: AskReadIndex,
         20: ReadIndex,
+        21: Candidate,
+        22: Removed,
     }
 )
 
