@@ -18,6 +18,7 @@
     │   ├── AlreadyOpen         another process (or this one) has it open
     │   ├── NewerFormat         written by a later version of Conflux
     │   ├── Damaged             what is on disk isn't what was written
+    │   │   └── SnapshotDamaged     a snapshot is; the log isn't
     │   └── WrongDirectory      it belongs to another cluster, node, size or app
     ├── StorageFailed           the disk refused; `fatal` says whether the node must exit
     │   └── DiskFull            no space left: the same write may be tried again
@@ -142,6 +143,10 @@ class Damaged(DirectoryError):
     """What is on disk isn't what was written."""
 
     hint = "The node does not serve with it. The others hold the data: keep the directory for a look, do not edit it."
+
+
+class SnapshotDamaged(Damaged):
+    """A snapshot isn't what was written. An older one with the log after it, or another node's, is as good."""
 
 
 class WrongDirectory(DirectoryError):

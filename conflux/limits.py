@@ -7,6 +7,7 @@ MIB = 1024 * KIB
 
 # Values and frames.
 VALUE_DEPTH_MAX = 32
+STATE_DEPTH_MAX = 400
 ACTION_BYTES_MAX = 256 * KIB
 FRAME_BYTES_MAX = 1 * MIB
 FORWARDED_BYTES_MAX = FRAME_BYTES_MAX - 1 * KIB  # what a follower passes on has an envelope around it
@@ -60,6 +61,11 @@ RECONNECT_MS_MAX = 500  # more would delay the elections after a restart
 
 # Disk.
 MAP_BYTES = 64 * 1024 * MIB
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+COMPACT_ENTRIES_MAX = 1024  # deleted in one transaction
+COMPACT_BYTES_MAX = 8 * MIB
+SNAPSHOT_CHUNK_BYTES = 256 * KIB
+SNAPSHOT_FIELDS_BYTES_MAX = 64 * KIB
+SNAPSHOT_UNSYNCED_BYTES_MAX = 32 * MIB  # a writer that has more of it is behind
 HASH_POINT_BYTES_MIN = 64 * KIB
 DISPATCH_QUEUE_EVENTS_MAX = 64 * 1024

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from conflux.errors import Closed
+from conflux.errors import Closed, Damaged
 from conflux.raft.entry import Entry
+from conflux.raft.invariant import invariant
 from conflux.storage import layout
 from conflux.storage.interface import Restored
 from conflux.storage.layout import HardState
-from conflux.storage.rules import check_persist, check_range, next_hard_state
+from conflux.storage.memory_snapshots import MemorySnapshots
+from conflux.storage.rules import check_base, check_persist, check_range, next_hard_state, usable
 
 
 class MemoryStorage:
@@ -20,6 +23,7 @@ class MemoryStorage:
         self._hard = HardState()
         self._log: list[Entry] = []
         self._facts: dict[str, bytes] = {}
+        self._snapshots = MemorySnapshots()
         self._closed = False
         self._restored = Restored()
 
@@ -30,6 +34,9 @@ class MemoryStorage:
         twin._log = list(self._log)
         twin._facts = dict(self._facts)
         twin._restored = twin._found()
+        twin._snapshots = twin._usable(self._snapshots)
+        twin._restored = replace(twin._restored, commit_index=twin._known_committed())
+        twin._hard = replace(twin._hard, commit_index=twin._restored.commit_index)
         self.close()
         return twin
 
@@ -63,6 +70,28 @@ class MemoryStorage:
             entries.append(entry)
         return entries
 
+    @property
+    def snapshots(self) -> MemorySnapshots:
+        """The snapshots; see `Storage.snapshots`."""
+        self._check_usable()
+        return self._snapshots
+
+    def install_base(self, index: int, term: int, *, keep_log: bool) -> None:
+        """Let the log begin after `index`; see `Storage.install_base`."""
+        self._check_usable()
+        if (index, term) == (self._hard.snapshot_index, self._hard.snapshot_term):
+            return
+        check_base(self._hard, index, term, self._last_index, self._term_at, keep_log=keep_log)
+        invariant(self._snapshots.holds(index, term), "the log begins after a finished snapshot")
+        self._log = self._log[self._position(index) + 1 :] if keep_log else []
+        commit_index = max(self._hard.commit_index, index)
+        self._hard = replace(self._hard, snapshot_index=index, snapshot_term=term, commit_index=commit_index)
+
+    def compact_some(self) -> bool:
+        """Nothing is left behind here."""
+        self._check_usable()
+        return False
+
     def facts(self) -> dict[str, bytes]:
         """The facts that were recorded."""
         self._check_usable()
@@ -92,6 +121,17 @@ class MemoryStorage:
     def _check_usable(self) -> None:
         if self._closed:
             raise Closed("the storage was closed")
+
+    def _usable(self, snapshots: MemorySnapshots) -> MemorySnapshots:
+        """Those that a restart finds."""
+        headers = usable(snapshots.all(), self._restored, self._term_at)
+        if self._hard.snapshot_index and not headers:
+            raise Damaged(f"the log begins after entry {self._hard.snapshot_index}, and no snapshot reaches to it")
+        return MemorySnapshots([each for each in snapshots.finished() if each.header in headers])
+
+    def _known_committed(self) -> int:
+        """What a snapshot includes was committed."""
+        return max([self._hard.commit_index, *(header.index for header in self._snapshots.all())])
 
     def _found(self) -> Restored:
         term_starts: list[tuple[int, int]] = []

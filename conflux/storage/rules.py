@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from conflux import limits
 from conflux.raft.entry import Entry
 from conflux.raft.invariant import invariant
+from conflux.storage.interface import Restored, SnapshotHeader
 from conflux.storage.layout import HardState
 
 
@@ -34,6 +35,47 @@ def check_persist(
 def next_hard_state(before: HardState, term: int, vote: str | None, commit_index: int) -> HardState:
     """The hard state after a persist. A commit index that lags is taken for what it is: no news."""
     return replace(before, term=term, vote=vote, commit_index=max(before.commit_index, commit_index))
+
+
+def check_base(
+    before: HardState, index: int, term: int, last_index: int, term_at: Callable[[int], int], *, keep_log: bool
+) -> None:
+    """Raise InvariantViolated unless the log may begin after `index`; see `Storage.install_base`."""
+    invariant(index >= before.snapshot_index, "the base never goes back")
+    invariant(term >= before.snapshot_term, "terms of bases never go back")
+    invariant(term <= before.term, "no base is of a term that the node hasn't reached")
+    invariant(index <= limits.NUMBER_MAX, "indices stay far from a wrap")
+    held = index <= last_index and term_at(index) == term
+    invariant(held == keep_log, "the log is kept where it holds the snapshot's last entry, and only there")
+    invariant(held or index > before.commit_index, "a committed entry is never dropped for a snapshot before it")
+
+
+def usable(
+    headers: Iterable[SnapshotHeader], restored: Restored, term_at: Callable[[int], int]
+) -> list[SnapshotHeader]:
+    """Those snapshots, newest first, from which the log goes on; `restored` says what the log is."""
+    return sorted(
+        (
+            header
+            for header in headers
+            if restored.snapshot_index <= header.index <= restored.last_index and term_at(header.index) == header.term
+        ),
+        key=lambda header: header.index,
+        reverse=True,
+    )
+
+
+def check_header(header: SnapshotHeader) -> None:
+    """Raise InvariantViolated unless a snapshot may have this header."""
+    numbers = (header.index, header.term, header.revision)
+    invariant(all(0 <= number <= limits.NUMBER_MAX for number in numbers), "a header's numbers stay far from a wrap")
+    invariant(header.index > 0, "a snapshot includes an entry")
+    invariant(len(header.fields) <= limits.SNAPSHOT_FIELDS_BYTES_MAX, "a header's fields are small")
+
+
+def check_chunk(chunk: bytes) -> None:
+    """Raise InvariantViolated unless this may be a chunk of a snapshot."""
+    invariant(0 < len(chunk) <= limits.SNAPSHOT_CHUNK_BYTES, "a chunk has a byte, and not too many")
 
 
 def check_range(first: int, last: int) -> None:

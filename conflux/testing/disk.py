@@ -11,6 +11,7 @@ from conflux.errors import DiskFull, StorageFailed
 from conflux.raft.entry import Entry
 from conflux.storage.interface import Restored
 from conflux.storage.memory import MemoryStorage
+from conflux.storage.memory_snapshots import MemorySnapshots
 from conflux.testing.clock import SimulatedClock
 
 READ_ENTRIES_MAX = 64
@@ -84,6 +85,19 @@ class SimulatedDisk:
     def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """See `Storage`."""
         return self._platter.storage.read(first, min(last, first + READ_ENTRIES_MAX - 1), bytes_max)
+
+    @property
+    def snapshots(self) -> MemorySnapshots:
+        """See `Storage`."""
+        return self._platter.storage.snapshots
+
+    def install_base(self, index: int, term: int, *, keep_log: bool) -> None:
+        """See `Storage`."""
+        self._sync(lambda: self._platter.storage.install_base(index, term, keep_log=keep_log))
+
+    def compact_some(self) -> bool:
+        """See `Storage`."""
+        return self._platter.storage.compact_some()
 
     def facts(self) -> dict[str, bytes]:
         """See `Storage`."""
