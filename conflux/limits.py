@@ -30,6 +30,10 @@ UNCOMMITTED_ENTRIES_MAX = 256
 UNCOMMITTED_BYTES_MAX = 16 * MIB
 TAIL_CACHE_BYTES_MAX = 16 * MIB
 
+# Snapshots: taken when the log has grown past either since the last one.
+SNAPSHOT_ENTRIES = 20_000
+SNAPSHOT_BYTES = 16 * MIB
+
 # Requests waiting at a node, before the log.
 WAITING_REQUESTS_MAX = 16 * 1024
 WAITING_BYTES_MAX = 64 * MIB

@@ -33,7 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "transport": {"wire", "raft.invariant"},
     "discovery": {"wire", "transport"},
     "gossip": {"wire", "transport", "discovery"},
-    "store": {"app", "usercode", "wire", "raft.entry", "raft.invariant"},
+    "store": {"app", "usercode", "wire", "raft.entry", "raft.configuration", "raft.invariant"},
     # Who holds a directory's lock tells a client which nodes run here; nothing else of storage is its business.
     "client": {"wire", "transport", "discovery", "usercode", "storage.lock", "raft.invariant"},
     "node": {"usercode", "store", "raft", "storage", "transport", "discovery", "wire", "client", "app"},

@@ -15,10 +15,12 @@ from conflux.node.status import end_of_log, report_of
 from conflux.node.waiting import Request, Waiting
 from conflux.node.watchers import Watchers
 from conflux.raft.effects import RoleChanged, RoleName
+from conflux.storage.interface import SnapshotHeader
 from conflux.wire.clients import (
     CLIENTS,
     AskLog,
     AskStatus,
+    ChangeMembers,
     CloseSession,
     Code,
     Done,
@@ -29,7 +31,9 @@ from conflux.wire.clients import (
     Read,
     ReadMore,
     Refused,
+    SnapshotTaken,
     Status,
+    TakeSnapshot,
     TransferLeadership,
     Unwatch,
     Watch,
@@ -77,6 +81,10 @@ class Desk:
                 )
             case OpenSession() | Perform() | CloseSession():
                 self._to_leader(origin, message)
+            case ChangeMembers():
+                self._change_members(origin, message)
+            case TakeSnapshot():
+                self._take_snapshot(origin, message)
             case TransferLeadership():
                 self._transfer(origin, message)
             case Unwatch():
@@ -185,6 +193,28 @@ class Desk:
             self.reply(origin, Done(message.request))
         else:
             self._refuse(origin, message, Code.NO_LEADER, "leadership can't be handed to that node now")
+
+    def _change_members(self, origin: Origin, message: ChangeMembers) -> None:
+        leader = self._node.replica.raft.leader if self._node.replica is not None else None
+        if self.leadership is not None and self.leadership.changes is not None:
+            self.leadership.changes.take(origin, message)
+        elif leader in (None, self._node.directory.self.identity) or isinstance(origin, FromPeer):
+            self._refuse(origin, message, Code.NO_LEADER, "no leader")
+        else:
+            self._forward(str(leader), origin, message)
+
+    def _take_snapshot(self, origin: Origin, message: TakeSnapshot) -> None:
+        snapshots = self._node.snapshots
+        if snapshots is None:
+            return self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+
+        def taken(header: SnapshotHeader | None, body_bytes: int, why: str) -> None:
+            if header is None:
+                self._refuse(origin, message, Code.NOT_READY, f"no snapshot was taken: {why}")
+            else:
+                self.reply(origin, SnapshotTaken(message.request, header.index, header.revision, body_bytes))
+
+        return snapshots.snapshotter.take_now(taken)
 
     def _refuse(self, origin: Origin, message: Any, code: Code, text: str) -> None:
         if not isinstance(message, CloseSession):

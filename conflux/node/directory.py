@@ -15,7 +15,7 @@ from conflux.node.options import NodeOptions
 from conflux.storage.interface import Storage
 from conflux.wire.peers import Founder, Proposal, encode_canonically
 
-SELF, ACCEPTED, NEVERS, FORMED, ADDRESSES = "self", "accepted", "nevers", "formed", "addresses"
+SELF, ACCEPTED, NEVERS, FORMED, ADDRESSES, REMOVED = "self", "accepted", "nevers", "formed", "addresses", "removed"
 NIL = b"\xc0"  # msgpack's None: facts are replaced, never deleted
 
 
@@ -27,7 +27,7 @@ class Self(msgspec.Struct, frozen=True):
     public_key: str
     secret_key: str
     cluster: str
-    size: int  # of the cluster when it is formed
+    size: int  # of the cluster when it is formed; 0 in a node that joins one
     app: str
     app_version: int
 
@@ -46,6 +46,7 @@ class Directory:
     nevers: frozenset[str]  # ids of proposals that this node never accepts
     formed: bool
     addresses: dict[str, str]  # last known, by identity: hints for dialling
+    removed: bool = False  # from its cluster, for good
 
     @property
     def cluster_id(self) -> str | None:
@@ -96,7 +97,7 @@ def read(storage: Storage) -> Directory:
         raise Damaged("the directory does not say which node it is") from error
     except msgspec.MsgspecError as error:
         raise Damaged(f"a fact of the directory does not decode: {error}") from error
-    return Directory(storage, mine, accepted, nevers, FORMED in facts, addresses)
+    return Directory(storage, mine, accepted, nevers, FORMED in facts, addresses, REMOVED in facts)
 
 
 def check(mine: Self, options: NodeOptions, app: App[Any, Any]) -> None:
@@ -113,7 +114,7 @@ def check(mine: Self, options: NodeOptions, app: App[Any, Any]) -> None:
         ("app version", mine.app_version, app.version, f"Start it with version {mine.app_version} of {mine.app}."),
     ]
     for what, there, asked, hint in pairs:
-        if there != asked:
+        if there != asked and (what, there) != ("cluster size", 0):
             raise WrongDirectory(f"the directory is of {what} {there}, not {asked}", hint=hint)
 
 
@@ -133,6 +134,16 @@ def record_never(storage: Storage, nevers: frozenset[str], *, gives_up: bool) ->
 def record_formed(storage: Storage) -> None:
     """The accepted proposal is a cluster."""
     storage.record_facts({FORMED: b"\x01"})
+
+
+def record_joined(storage: Storage, proposal: Proposal) -> None:
+    """The cluster that the proposal once was has let this node in."""
+    storage.record_facts({ACCEPTED: msgspec.msgpack.encode(proposal), FORMED: b"\x01"})
+
+
+def record_removed(storage: Storage) -> None:
+    """The cluster has removed this node."""
+    storage.record_facts({REMOVED: b"\x01"})
 
 
 def record_addresses(storage: Storage, addresses: dict[str, str]) -> None:

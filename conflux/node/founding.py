@@ -10,10 +10,14 @@ from conflux.errors import DiskFull
 from conflux.node import directory as directories
 from conflux.node.directory import Directory
 from conflux.node.formation import Accept, Formation, Formed, GiveUp, Never
+from conflux.node.joining import Joining
 from conflux.node.links import Links
 from conflux.storage.interface import Storage
+from conflux.store.membership import Member, Membership
 from conflux.wire.frames import NOBODY, PeerFrame
-from conflux.wire.peers import Founder, Hello
+from conflux.wire.peers import RAFT_MESSAGES, AskSnapshot, Candidate, Hello, Removed, SnapshotGone, SnapshotPart
+
+FROM_UNKNOWN_MEMBERS = (*RAFT_MESSAGES, AskSnapshot, SnapshotGone, SnapshotPart, Removed)
 
 
 class Founding:
@@ -21,7 +25,9 @@ class Founding:
 
     Args:
         counts: where what is dropped is counted.
-        on_formed: called once, when the cluster is formed and that is on disk.
+        on_formed: called once, when this node is a member of a formed cluster and that is on disk.
+        on_candidate: told of each greeting of a node that wants to join.
+        join: the token of a node that wants to join a cluster; None: it takes part in a formation.
     """
 
     def __init__(
@@ -33,11 +39,15 @@ class Founding:
         settle_s: float,
         now_s: float,
         on_formed: Callable[[], None],
+        on_candidate: Callable[[Candidate], None],
+        join: str | None,
     ) -> None:
         self.directory = directory
         self._counts = counts
         self._links = links
         self._on_formed = on_formed
+        self._on_candidate = on_candidate
+        self._joining = None if join is None or directory.formed else Joining(directory.self, join)
         self._disk_full: str | None = None
         mine = directory.self
         self._formation = Formation(
@@ -51,15 +61,38 @@ class Founding:
             settle_s=settle_s,
             now_s=now_s,
         )
+        self._membership: Membership | None = None
         self._note_members()
 
-    def founders(self) -> tuple[Founder, ...]:
-        """The members, as far as they are known."""
-        accepted = self.directory.accepted
-        return accepted.founders if accepted else (self.directory.self.founder,)
+    def membership(self) -> Membership:
+        """The members, as far as they are known: as the log has them, or as they were when the cluster was formed."""
+        if self._membership is not None:
+            return self._membership
+        accepted, own = self.directory.accepted, self.directory.self.founder
+        founders = accepted.founders if accepted else (own,)
+        return Membership.made_of(Member(each.identity, each.label, each.public_key) for each in founders)
+
+    def members_changed(self, membership: Membership) -> None:
+        """The log has other members now."""
+        gone = self._membership.members if self._membership is not None else ()
+        self._membership = membership
+        for identity in set(gone) - set(membership.members):
+            self._links.forget(identity)
+        for member in membership.members_by_identity:
+            self._links.expect(member.identity, member.address)
+        self._note_members()
+        self._links.greet_soon()
+
+    def was_removed(self) -> None:
+        """A member says that this node was removed from the cluster, for good."""
+        if not self.directory.removed:
+            self._record(directories.record_removed)
+            self._reread()
 
     def waiting_for(self) -> str:
         """Who or what is missing, in one line."""
+        if self._joining is not None:
+            return self._joining.waiting_for()
         remarks = sorted(self._formation.strangers.values())
         if self._disk_full is not None:
             remarks.append(f"disk full: {self._disk_full}")
@@ -71,6 +104,8 @@ class Founding:
 
     def form(self, now_s: float) -> None:
         """One step of the formation. What the disk has no room for is not decided: the next turn tries again."""
+        if self._joining is not None:
+            return
         try:
             while self._carry_out_decision(now_s):
                 self._links.greet_soon()
@@ -92,12 +127,22 @@ class Founding:
         own = self.directory.self.identity
         if hello.founder.identity in (own, NOBODY) or frame.sender != hello.founder.identity:
             return
-        if not self.directory.formed:
-            self._formation.hear(hello, now_s)
+        if self._joining is not None:
+            self._joining.hear(hello)
             self._links.learn(hello)
-        elif hello.founder in self.founders():
+        elif not self.directory.formed:
+            if hello.join is None:
+                self._formation.hear(hello, now_s)
+                self._links.learn(hello)
+        elif self._is_member(hello):
             if self._links.learn(hello):
                 self._record(lambda storage: directories.record_addresses(storage, self._links.addresses))
+        elif hello.founder.identity in self.membership().removed:
+            self._links.dial(hello.address)
+            self._links.tell(hello, Removed())
+        elif hello.join is not None:
+            self._links.learn(hello)
+            self._on_candidate(Candidate(hello.founder, hello.address, hello.join))
         else:
             self._counts["strangers"] += 1
             self._links.dial(hello.address)
@@ -106,12 +151,23 @@ class Founding:
             self._links.greet(self._hello(answer_me=False), hello.address)
 
     def is_from_a_member(self, frame: PeerFrame) -> bool:
-        """True where a frame is of this node's cluster, from another member, to this node.
+        """True where a frame is of this node's cluster, to this node, from another that wasn't removed.
 
-        Such a frame forms the cluster, where this node did not know: all must have accepted it.
+        Such a frame forms the cluster, where this node did not know: all must have accepted it. To a node that wants
+        to join it says that it was let in. A member takes Raft's messages from a node that it doesn't know, too: the
+        log that would tell of that one may still be on its way (thesis 4.1).
         """
-        if frame.cluster != self._accepted_id or frame.receiver != self.directory.self.identity:
+        if frame.receiver != self.directory.self.identity:
             return False
+        if self._joining is not None and not self._is_let_in(self._joining, frame):
+            return False
+        if frame.cluster != self._accepted_id or frame.sender == frame.receiver:
+            return False
+        if self.directory.formed:
+            membership = self.membership()
+            if frame.sender in membership.members:
+                return True
+            return isinstance(frame.message, FROM_UNKNOWN_MEMBERS) and frame.sender not in membership.removed
         if frame.sender not in self._others:
             return False
         if not self.directory.formed:
@@ -119,6 +175,23 @@ class Founding:
         return self.directory.formed
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _is_member(self, hello: Hello) -> bool:
+        member = self.membership().find(hello.founder.identity)
+        return member is not None and member.public_key == hello.founder.public_key
+
+    def _is_let_in(self, joining: Joining, frame: PeerFrame) -> bool:
+        """Make this node a member of the cluster whose leader sent this; False where that can't be."""
+        proposal = joining.proposal_of(frame.cluster)
+        if proposal is None:
+            return False
+        self._record(lambda storage: directories.record_joined(storage, proposal))
+        self._reread()
+        if self.directory.formed:
+            self._joining = None
+            self._on_formed()
+            self._links.greet_soon()
+        return self.directory.formed
 
     def _carry_out_decision(self, now_s: float) -> bool:
         """True where there may be another one at once: a founder that is alone forms its cluster in one turn."""
@@ -170,7 +243,7 @@ class Founding:
     def _note_members(self) -> None:
         accepted = self.directory.accepted
         self._accepted_id = directories.cluster_id(accepted) if accepted else None
-        self._others = {founder.identity for founder in self.founders()} - {self.directory.self.identity}
+        self._others = set(self.membership().members) - {self.directory.self.identity}
 
     def _hello(self, *, answer_me: bool) -> Hello:
         """An answer never asks for one in turn: two nodes would greet each other without end."""
@@ -179,11 +252,12 @@ class Founding:
             founder=mine.founder,
             address=self._links.own_address,
             name=mine.cluster,
-            size=mine.size,
+            size=max(1, mine.size),
             app=mine.app,
             app_version=mine.app_version,
             accepted=self.directory.accepted,
             nevers=tuple(sorted(self.directory.nevers))[: limits.CANDIDATES_MAX],
             formed=self.directory.formed,
             answer_me=answer_me,
+            join=self._joining.token if self._joining is not None else None,
         )

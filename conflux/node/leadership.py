@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conflux.app import App
+from conflux.node.changes import MemberChanges, Planned
 from conflux.node.clock import Clock
 from conflux.node.origin import Origin
 from conflux.node.replica import Replica
@@ -40,12 +41,14 @@ class _Pending:
     term: int
     wall_time_us: int
     machine: Machine  # provisional now, committed when the entry is
+    change: Planned | None = None
     opened: list[tuple[Origin, SessionOpened]] = field(default_factory=list)
     waiters: list[tuple[Origin, int, Segment]] = field(default_factory=list)  # (who, session, outcomes)
 
     def origins(self) -> list[Origin]:
         """Who waits for this entry."""
-        return [origin for origin, _ in self.opened] + [origin for origin, _, _ in self.waiters]
+        asked = [self.change.origin] if self.change is not None and self.change.origin is not None else []
+        return [origin for origin, _ in self.opened] + [origin for origin, _, _ in self.waiters] + asked
 
 
 class Leadership:
@@ -53,9 +56,13 @@ class Leadership:
 
     Args:
         reply: hands an answer to whoever asked.
+        changes: what this leader does about the members; None: nothing.
     """
 
-    def __init__(self, replica: Replica, app: App[Any, Any], clock: Clock, reply: Reply) -> None:
+    def __init__(
+        self, replica: Replica, app: App[Any, Any], clock: Clock, reply: Reply, changes: MemberChanges | None = None
+    ) -> None:
+        self.changes = changes
         self.term = replica.raft.term
         self.provisional = replica.machine
         self._replica = replica
@@ -76,7 +83,7 @@ class Leadership:
     @property
     def has_work(self) -> bool:
         """True where a turn would do something now."""
-        return bool(self._waiting) and self._replica.raft.may_propose
+        return (bool(self._waiting) and self._replica.raft.may_propose) or self._wants_change
 
     def take(self, origin: Origin, request: Request) -> None:
         """Let a request wait for the next turn; busy, if too many wait already."""
@@ -85,30 +92,17 @@ class Leadership:
 
     def turn(self) -> None:
         """Judge what waits, as far as a turn's bounds allow, and propose it as one entry."""
+        self._change_members()
         raft = self._replica.raft
         if not raft.may_propose or not (self._waiting or self._deadline_passed()):
             return
-        index = raft.log.last_index + 1
-        wall_time_us = self._clock.wall_us()
-        turn = Turn(
-            self._app,
-            self.provisional,
-            index=index,
-            term=self.term,
-            log_time_us=self.log_time_us,
-            wall_time_us=wall_time_us,
-            clock=self._clock.monotonic_s,
-        )
-        pending = _Pending(self.term, wall_time_us, self.provisional)
+        turn, pending = self._begin_entry()
         while self._waiting and not turn.is_full:
             origin, request = self._waiting.take()
             self._judge(turn, pending, origin, request)
         if turn.is_empty and not self._deadline_passed():
             return
-        payload, self.provisional = turn.finish()
-        pending.machine = self.provisional
-        self._pending[index] = pending
-        raft.propose(payload)
+        raft.propose(self._end_entry(turn, pending))
 
     def persisted(self) -> None:
         """This node's disk holds more of the log: tell those who asked to know."""
@@ -126,6 +120,8 @@ class Leadership:
         pending = self._pending.pop(index, None)
         if pending is None:
             return
+        if pending.change is not None and self.changes is not None:
+            self.changes.committed(pending.change, index)
         for origin, opened in pending.opened:
             self._reply(origin, opened)
         for origin, session, segment in pending.waiters:
@@ -133,6 +129,8 @@ class Leadership:
 
     def end(self) -> list[Origin]:
         """Leadership is over. Requests that were not judged are refused; gives those whose outcome is open."""
+        if self.changes is not None:
+            self.changes.end()
         refusal = Refusal(Code.NO_LEADER, "the leader has changed")
         while self._waiting:
             origin, request = self._waiting.take()
@@ -141,6 +139,42 @@ class Leadership:
         origins = [origin for pending in self._pending.values() for origin in pending.origins()]
         self._pending.clear()
         return list(dict.fromkeys(origins))
+
+    @property
+    def _wants_change(self) -> bool:
+        return self.changes is not None and self.changes.has_work
+
+    def _begin_entry(self) -> tuple[Turn, _Pending]:
+        """A turn for the next entry, and what is kept of it until it commits."""
+        wall_time_us = self._clock.wall_us()
+        turn = Turn(
+            self._app,
+            self.provisional,
+            index=self._replica.raft.log.last_index + 1,
+            term=self.term,
+            log_time_us=self.log_time_us,
+            wall_time_us=wall_time_us,
+            clock=self._clock.monotonic_s,
+        )
+        return turn, _Pending(self.term, wall_time_us, self.provisional)
+
+    def _end_entry(self, turn: Turn, pending: _Pending) -> bytes:
+        """The payload of the entry that is to be proposed now."""
+        payload, self.provisional = turn.finish()
+        pending.machine = self.provisional
+        self._pending[self.provisional.index] = pending
+        return payload
+
+    def _change_members(self) -> None:
+        """Propose the next change of the members, in an entry of its own."""
+        changes = self.changes
+        change = changes.plan(self._clock.monotonic_s(), self.log_time_us) if changes is not None else None
+        if change is None:
+            return
+        turn, pending = self._begin_entry()
+        turn.change_members(change.membership)
+        pending.change = change
+        self._replica.raft.change_membership(self._end_entry(turn, pending))
 
     def _judge(self, turn: Turn, pending: _Pending, origin: Origin, request: Request) -> None:
         match request:

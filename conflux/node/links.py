@@ -59,6 +59,26 @@ class Links:
         self.dial(hello.address)
         return True
 
+    def expect(self, identity: str, address: str) -> None:
+        """Someone says where a member may be; what it says itself counts for more."""
+        if address and identity not in self.addresses and identity != self._own.identity:
+            self.addresses[identity] = address
+            self.dial(address)
+
+    def forget(self, identity: str) -> None:
+        """A node is a member no longer: its link is cut (J7)."""
+        self.heard.discard(identity)
+        address = self.addresses.pop(identity, None)
+        if address is not None and address in self._dialled and address not in self.addresses.values():
+            self._hang_up(address)
+
+    def tell(self, hello: Hello, message: Any) -> None:
+        """Say something to who has just greeted, though it is no member."""
+        frame = PEERS.encode_for_peer(
+            message, cluster=self.cluster_id, sender=self._own.identity, receiver=hello.founder.identity
+        )
+        self._channel.send(hello.address, frame)
+
     def send(self, identity: str, message: Any, term: int = 0) -> bool:
         """Hand a message to a member. False: dropped."""
         address = self.addresses.get(identity)

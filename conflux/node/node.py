@@ -6,8 +6,10 @@ become one entry, then folding and telling. The node has no thread and no clock 
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -15,6 +17,8 @@ from conflux import limits
 from conflux.app import App
 from conflux.discovery.interface import Discovery
 from conflux.errors import MalformedFrame
+from conflux.node.candidates import Candidates
+from conflux.node.changes import MemberChanges
 from conflux.node.clock import Clock
 from conflux.node.desk import Desk
 from conflux.node.directory import Directory
@@ -25,17 +29,33 @@ from conflux.node.options import NodeOptions
 from conflux.node.origin import FromClient, FromPeer, Origin
 from conflux.node.readers import Readers
 from conflux.node.replica import Replica
+from conflux.node.restoring import restored_machine
+from conflux.node.snapshot_work import SnapshotWork
+from conflux.node.snapshots import SnapshotOptions
 from conflux.node.status import StateHashes
 from conflux.node.ticking import TICK_S, Ticker
 from conflux.node.watchers import Watchers
-from conflux.raft.configuration import Configuration
-from conflux.raft.effects import RoleChanged
+from conflux.raft.effects import RoleChanged, SnapshotOffered
 from conflux.raft.entry import Entry
 from conflux.raft.messages import Envelope
 from conflux.store.machine import Machine
+from conflux.store.membership import Membership
 from conflux.transport.interface import Channel
 from conflux.wire.frames import PeerFrame
-from conflux.wire.peers import PEERS, RAFT_MESSAGES, AskReadIndex, Forward, ForwardReply, Founder, Hello, ReadIndex
+from conflux.wire.peers import (
+    PEERS,
+    RAFT_MESSAGES,
+    AskReadIndex,
+    AskSnapshot,
+    Candidate,
+    Forward,
+    ForwardReply,
+    Hello,
+    ReadIndex,
+    Removed,
+    SnapshotGone,
+    SnapshotPart,
+)
 
 IDLE_COMMIT_SECONDS = 0.05  # idle for so long, the commit index is written down alone
 WAIT_SECONDS_MAX = 1.0
@@ -72,12 +92,17 @@ class Node:
         self.log_file = log_file
         self.counts: Counter[str] = Counter()
         self.replica: Replica | None = None
+        self.snapshots: SnapshotWork | None = None
+        self.candidates = Candidates()
         self.ticker = Ticker(options.heartbeat_interval_ms / 1000, now_s)
         self.state_hashes = StateHashes()
         self.on_local_message: Callable[[Any], None] = lambda message: None
         self.on_applied: Callable[[Entry, Machine], None] = lambda entry, machine: None
         self.on_role_changed: Callable[[RoleChanged], None] = lambda change: None
         self.on_truncated: Callable[[int], None] = lambda first: None
+        self.on_installed: Callable[[Machine], None] = lambda machine: None
+        self.on_members_changed: Callable[[Membership], None] = lambda membership: None
+        self.draw_token: Callable[[], str] = lambda: secrets.token_hex(16)
         self.links = Links(channel, directory.self.founder, discovery, directory.addresses)
         self._options = options
         self._app = app
@@ -89,7 +114,14 @@ class Node:
         self._more_to_tell = False  # a watcher has room and there is more for it
         self.desk = Desk(self)
         self.founding = Founding(
-            directory, self.links, self.counts, settle_s=options.settle_s, now_s=now_s, on_formed=self._become_member
+            directory,
+            self.links,
+            self.counts,
+            settle_s=options.settle_s,
+            now_s=now_s,
+            on_formed=self._become_member,
+            on_candidate=self._candidate_heard,
+            join=options.join,
         )
         if directory.formed:
             self._become_member()
@@ -136,6 +168,8 @@ class Node:
         """Why this node doesn't serve, in one line; None where all is well."""
         if self.replica is None:
             return self.waiting_for()
+        if self.directory.removed:
+            return "this node was removed from the cluster for good: stop it, and delete its directory"
         if self.replica.failure is not None:
             return str(self.replica.failure)
         if self.replica.disk_full is not None:
@@ -153,9 +187,9 @@ class Node:
             remarks.append("a node that was dialled refused our key")
         return "; ".join([self.founding.waiting_for(), *remarks])
 
-    def founders(self) -> tuple[Founder, ...]:
+    def membership(self) -> Membership:
         """The members, as far as they are known."""
-        return self.founding.founders()
+        return self.founding.membership()
 
     def address_of(self, identity: str) -> str | None:
         """Where a member was last heard."""
@@ -199,6 +233,8 @@ class Node:
             waits.append(replica.raft.ticks_to_timer() * TICK_S)
             if self.desk.readers is not None and self.desk.readers.waits:
                 waits.append(0.02)
+            if self.snapshots is not None and self.snapshots.waits:
+                waits.append(0.01)
             if replica.may_write_commit_index:
                 waits.append(max(0.0, self._idle_since_s + IDLE_COMMIT_SECONDS - now_s))
         wait_s = min(waits)
@@ -207,6 +243,8 @@ class Node:
 
     def close(self) -> None:
         """Give everything back."""
+        if self.snapshots is not None:
+            self.snapshots.close()
         self._discovery.close()
         self.channel.close()
         self.directory.storage.close()
@@ -232,6 +270,8 @@ class Node:
             self.desk.leadership.committed(entry.index)
         if self.desk.watchers is not None:
             self.desk.watchers.applied(entry, machine.revision)
+        if self.snapshots is not None:
+            self.snapshots.applied(entry, machine)
         self.on_applied(entry, machine)
 
     def read_ready(self, contexts: tuple[int, ...], index: int) -> None:
@@ -247,6 +287,24 @@ class Node:
     def truncated(self, first: int) -> None:
         """See `replica.Observer`."""
         self.on_truncated(first)
+
+    def members_changed(self, membership: Membership) -> None:
+        """See `replica.Observer`."""
+        self.founding.members_changed(membership)
+        self.on_members_changed(membership)
+
+    def snapshot_offered(self, offer: SnapshotOffered) -> None:
+        """See `replica.Observer`."""
+        if self.snapshots is not None:
+            self.snapshots.installer.offered(offer)
+
+    def installed(self, machine: Machine) -> None:
+        """See `replica.Observer`."""
+        if self.snapshots is not None:
+            self.snapshots.snapshotter.installed(machine)
+        if self.desk.watchers is not None:
+            self.desk.watchers.installed(machine.index, machine.revision)
+        self.on_installed(machine)
 
     # -- inside: the turn ----------------------------------------------------------------------------------------
 
@@ -270,6 +328,8 @@ class Node:
         readers.turn()
         more = not watchers.is_empty and watchers.turn(now_s)
         self._hash_some(replica)
+        if self.snapshots is not None:
+            self.snapshots.work()
         if busy or more or self._has_work(replica):
             self._idle_since_s = now_s
         elif now_s - self._idle_since_s >= IDLE_COMMIT_SECONDS:
@@ -285,6 +345,7 @@ class Node:
             or (self.desk.readers is not None and self.desk.readers.has_work)
             or not replica.machine.hash_point.done
             or self.state_hashes.has_work
+            or (self.snapshots is not None and self.snapshots.has_work)
         )
 
     def _hash_some(self, replica: Replica) -> None:
@@ -299,21 +360,30 @@ class Node:
         raft = replica.raft
         if self.desk.leadership is not None or not raft.serves or replica.machine.index != raft.log.last_index:
             return
-        self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply))
+        changes = MemberChanges(
+            raft,
+            self.candidates,
+            self.desk.reply,
+            catch_up_s=self._options.election_timeout_ms[0] / 1000,
+            hand_over=self.hand_over,
+            draw_token=self.draw_token,
+        )
+        self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply, changes))
 
     # -- inside: becoming a member ---------------------------------------------------------------------------------
 
     def _become_member(self) -> None:
-        mine, options = self.directory.self, self._options
+        mine, options, storage = self.directory.self, self._options, self.directory.storage
         assert self.directory.cluster_id is not None
         self.links.cluster_id = self.directory.cluster_id
+        founders = self.founding.membership()
+        machine = restored_machine(storage, self._app) or replace(self._initial, membership=founders)
         self.replica = Replica(
             identity=mine.identity,
-            configuration=Configuration.of(founder.identity for founder in self.founders()),
             options=options.raft_options(),
-            storage=self.directory.storage,
+            storage=storage,
             app=self._app,
-            machine=self._initial,
+            machine=machine,
             clock=self._clock,
             random=self._random,
             send=self.links.send_raft,
@@ -322,6 +392,33 @@ class Node:
         )
         self.desk.readers = Readers(self.replica, self._clock, self._random, self.desk.reply, self.links.send)
         self.desk.watchers = Watchers(self.replica.raft.log, mine.label, self.desk.reply)
+        self.desk.watchers.installed(machine.index, machine.revision)
+        self.snapshots = SnapshotWork(
+            self.replica,
+            storage,
+            self._app,
+            self._clock,
+            SnapshotOptions(entries=options.snapshot_entries, bytes=options.snapshot_bytes),
+            self.links.send,
+        )
+        current = self.replica.raft.configuration
+        assert isinstance(current, Membership)
+        self.founding.members_changed(current)
+
+    # -- inside: members -----------------------------------------------------------------------------------------
+
+    def hand_over(self) -> bool:
+        """Hand leadership to the voter that is most level. False where there's nobody, or a transfer is under way."""
+        raft = self.replica.raft if self.replica is not None and not self.replica.is_stuck else None
+        target = raft.most_level_voter() if raft is not None else None
+        return raft is not None and target is not None and raft.transfer_leadership(target)
+
+    def _candidate_heard(self, candidate: Candidate) -> None:
+        """A node wants to join: the leader decides."""
+        self.candidates.hear(candidate, self.now_s())
+        leader = self.replica.raft.leader if self.replica is not None else None
+        if leader is not None and leader != self.directory.self.identity:
+            self.links.send(leader, candidate)
 
     # -- inside: peers -------------------------------------------------------------------------------------------
 
@@ -349,5 +446,12 @@ class Node:
                 self.desk.readers.answer_peer(frame.sender, ask)
             case ReadIndex() as answer:
                 self.desk.readers.peer_answered(answer)
+            case (AskSnapshot() | SnapshotPart() | SnapshotGone()) as message:
+                if self.snapshots is not None:
+                    self.snapshots.take(frame.sender, message)
+            case Candidate() as candidate:
+                self.candidates.hear(candidate, self.now_s())
+            case Removed():
+                self.founding.was_removed()
             case message if isinstance(message, RAFT_MESSAGES) and not self.replica.is_stuck:
                 self.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))

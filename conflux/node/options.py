@@ -23,6 +23,9 @@ class NodeOptions:
     size: int  # of the cluster when it is formed
     election_timeout_ms: tuple[int, int] = (300, 500)
     heartbeat_interval_ms: int = 50
+    join: str | None = None  # wants to join a formed cluster: by this token, or by an operator's hand (""); size 0 then
+    snapshot_entries: int = limits.SNAPSHOT_ENTRIES  # the log's length at which a snapshot is taken
+    snapshot_bytes: int = limits.SNAPSHOT_BYTES  # and its size
     settle_s: float = 2.0  # how long the candidates of a formation must stay the same; 0 where all were named
 
     def __post_init__(self) -> None:
@@ -35,7 +38,10 @@ class NodeOptions:
         rules = [
             (CLUSTER_NAME.fullmatch(self.cluster), f"cluster name {self.cluster!r} must match {CLUSTER_NAME.pattern}"),
             (LABEL.fullmatch(self.label), f"id {self.label!r} must match {LABEL.pattern}"),
-            (1 <= self.size <= limits.MEMBERS_MAX, f"cluster size {self.size} must be 1 to {limits.MEMBERS_MAX}"),
+            (
+                self.join is not None or 1 <= self.size <= limits.MEMBERS_MAX,
+                f"cluster size {self.size} must be 1 to {limits.MEMBERS_MAX}",
+            ),
             (self.heartbeat_interval_ms >= TICK_MS, f"heartbeat interval must be at least {TICK_MS} ms"),
             (shortest <= longest, f"election time-out {shortest}:{longest} must not end before it begins"),
             (shortest >= 2 * self.heartbeat_interval_ms, "election time-out must be at least two heartbeat intervals"),

@@ -13,18 +13,29 @@ from typing import Any, Protocol, assert_never
 
 from conflux import limits
 from conflux.app import App
-from conflux.errors import ConfluxError, DiskFull
+from conflux.errors import ConfluxError, Damaged, DiskFull
 from conflux.node.clock import Clock
-from conflux.raft.configuration import Configuration
 from conflux.raft.core import Raft
-from conflux.raft.effects import Commit, Effect, Persist, ReadFailed, ReadReady, RoleChanged, Send, Truncated
+from conflux.raft.effects import (
+    Commit,
+    ConfigurationChanged,
+    Effect,
+    Persist,
+    ReadFailed,
+    ReadReady,
+    RoleChanged,
+    Send,
+    SnapshotOffered,
+    Truncated,
+)
 from conflux.raft.entry import Entry
 from conflux.raft.log import Log
 from conflux.raft.messages import Envelope
 from conflux.raft.options import Options
-from conflux.storage.interface import Storage
+from conflux.storage.interface import Restored, Storage
 from conflux.store.machine import Machine, fold
-from conflux.store.records import noop_payload
+from conflux.store.membership import Membership
+from conflux.store.records import membership_of, noop_payload
 
 FULL_DISK_RETRY_SECONDS = 0.5
 FOLD_BYTES_MAX = 1 * limits.MIB
@@ -49,15 +60,28 @@ class Observer(Protocol):
 
     def truncated(self, first: int) -> None: ...
 
+    def members_changed(self, membership: Membership) -> None:
+        """Other members are in force, committed or not."""
+        ...
+
+    def snapshot_offered(self, offer: SnapshotOffered) -> None: ...
+
+    def installed(self, machine: Machine) -> None:
+        """Another node's snapshot took the place of the log up to its index."""
+        ...
+
 
 class Replica:
-    """One member. See `Observer` for what it tells."""
+    """One member. See `Observer` for what it tells.
+
+    Args:
+        machine: what the newest snapshot holds, or the initial one, with the members that the cluster began with.
+    """
 
     def __init__(
         self,
         *,
         identity: str,
-        configuration: Configuration,
         options: Options,
         storage: Storage,
         app: App[Any, Any],
@@ -68,6 +92,9 @@ class Replica:
         observer: Observer,
         slow_disk_s: float,
     ) -> None:
+        self.machine = machine
+        self._app = app
+        self._clock = clock
         restored = storage.restored()
         log = Log(
             storage,
@@ -79,31 +106,31 @@ class Replica:
         )
         self.raft = Raft(
             identity=identity,
-            configuration=configuration,
+            configuration=machine.membership,
+            configuration_of=membership_of,
+            changes=_changes(storage, restored, machine.index),
             options=options,
             log=log,
+            snapshot=(machine.index, machine.term),
             random=random,
-            noop_payload=lambda last: noop_payload(last, app_version=app.version, wall_time_us=clock.wall_us()),
+            noop_payload=self._noop_payload,
             term=restored.term,
             vote=restored.vote,
             commit_index=restored.commit_index,
         )
-        self.machine = machine
         self.recovered_index = restored.commit_index  # known to be committed: nobody is served a state before it
         self.failure: ConfluxError | None = None  # why this node folds no further: its state isn't the cluster's
         self.disk_full: DiskFull | None = None
         self.longest_persist_s = 0.0
         self.syncs = 0
         self._storage = storage
-        self._app = app
-        self._clock = clock
         self._send = send
         self._observer = observer
         self._slow_disk_s = slow_disk_s  # a leader that syncs for longer leads no more
         self._disk_is_slow = False
         self._effects: deque[Effect] = deque()
         self._retry_s = 0.0
-        self._commit_target = 0
+        self._commit_target = machine.index
         self._read_ahead: deque[Entry] = deque()
         self.commit_on_disk = restored.commit_index
 
@@ -165,6 +192,30 @@ class Replica:
                 machine = fold(machine, entry, self._app)
         return machine
 
+    def cut_log(self, index: int, term: int) -> None:
+        """Let the log begin behind `index`, which a snapshot on disk includes.
+
+        Raises:
+            DiskFull: not now; everything is as it was.
+        """
+        self._storage.install_base(index, term, keep_log=True)
+        self.raft.compact(index)
+
+    def install(self, machine: Machine, term: int) -> None:
+        """Put a snapshot that is on disk in the place of the log up to it.
+
+        Raises:
+            DiskFull: not now; everything is as it was.
+        """
+        index = machine.index
+        self._storage.install_base(index, term, keep_log=self.raft.log.matches(index, term))
+        self.machine = machine
+        self._read_ahead.clear()
+        self._commit_target = index
+        self.commit_on_disk = max(self.commit_on_disk, index)
+        self.raft.install_snapshot(index, term, machine.membership)
+        self._observer.installed(machine)
+
     def write_commit_index(self) -> None:
         """Write the commit index down alone: the node is idle, and a restart shall know how far it was."""
         if not self.may_write_commit_index:
@@ -192,7 +243,17 @@ class Replica:
                 self._do(effect)
         return True
 
-    def _do(self, effect: Send | Commit | Truncated | RoleChanged | ReadReady | ReadFailed) -> None:
+    def _do(
+        self,
+        effect: Send
+        | Commit
+        | Truncated
+        | RoleChanged
+        | ReadReady
+        | ReadFailed
+        | ConfigurationChanged
+        | SnapshotOffered,
+    ) -> None:
         match effect:
             case Send():
                 self._send(effect.envelope)
@@ -208,6 +269,11 @@ class Replica:
                 self._observer.read_failed(effect.contexts)
             case Truncated():
                 self._observer.truncated(effect.first)
+            case ConfigurationChanged(configuration):
+                assert isinstance(configuration, Membership)  # it came from `membership_of`, or is a machine's
+                self._observer.members_changed(configuration)
+            case SnapshotOffered():
+                self._observer.snapshot_offered(effect)
             case _:
                 assert_never(effect)
 
@@ -238,6 +304,15 @@ class Replica:
         self.raft.step_down()
         return True
 
+    def _noop_payload(self, last_payload: bytes | None) -> bytes:
+        """A new term's first entry goes on where the log ends; where that is a snapshot, where its machine ends."""
+        return noop_payload(
+            last_payload,
+            app_version=self._app.version,
+            wall_time_us=self._clock.wall_us(),
+            beginning=(self.machine.revision + 1, self.machine.log_time_us),
+        )
+
     def _next_entry(self) -> Entry:
         """The next committed entry. What a slice has no time for stays read: committed entries don't change."""
         index = self.machine.index + 1
@@ -252,3 +327,16 @@ class Replica:
             self.failure = error
             self.raft.step_down()
             return None
+
+
+def _changes(storage: Storage, restored: Restored, after: int) -> list[tuple[int, Membership]]:
+    """The log's membership entries behind the newest snapshot, as the core wants them."""
+    changes = []
+    for index in restored.membership_indices:
+        if index > after:
+            (entry,) = storage.read(index, index, 1)
+            membership = membership_of(entry.payload)
+            if membership is None:
+                raise Damaged(f"entry {index} should say who the members are, and can't be read")
+            changes.append((index, membership))
+    return changes

@@ -105,13 +105,22 @@ def report_of(node: Node) -> dict[str, Any]:
     return {
         "cluster": node.directory.self.cluster,
         "cluster_id": node.directory.cluster_id,
-        "size": node.directory.self.size,
+        "size": len(node.membership().members) if replica else node.directory.self.size,
         "leader": replica.raft.leader if replica else None,
         "term": replica.raft.term if replica else 0,
         "waiting_for": node.waiting_for(),
         "members": [
-            {"id": founder.identity, "label": founder.label, "endpoint": node.address_of(founder.identity)}
-            for founder in node.founders()
+            {
+                "id": member.identity,
+                "label": member.label,
+                "endpoint": node.address_of(member.identity),
+                "standing": member.standing,
+            }
+            for member in node.membership().members_by_identity
+        ],
+        "candidates": [
+            {"id": each.founder.identity, "label": each.founder.label, "endpoint": each.address}
+            for each in node.candidates.all(node.now_s())
         ],
         "node": row_of(node),
     }
@@ -131,6 +140,7 @@ def _member_row(node: Node) -> dict[str, Any]:
         "state_hash_revision": point.revision if point.digest else None,
         "first_index": raft.log.first_index,
         "last_index": raft.log.last_index,
-        "snapshot_index": raft.log.snapshot_index,
+        "snapshot_index": raft.newest_snapshot[0],
         "sessions": len(machine.sessions),
+        **(node.snapshots.status() if node.snapshots is not None else {}),
     }

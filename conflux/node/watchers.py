@@ -11,7 +11,8 @@ from conflux.node.origin import Origin
 from conflux.raft.entry import Entry
 from conflux.raft.log import Log
 from conflux.store.history import entry_of_revision, events_of
-from conflux.wire.clients import Event, Events, Watch
+from conflux.store.records import header_of
+from conflux.wire.clients import Event, Events, Gap, Watch
 
 RECENT_EVENTS_MAX = 8192
 HISTORY_BYTES_MAX = 256 * limits.KIB
@@ -34,7 +35,7 @@ class Watchers:
         reply: hands a message to a watcher. False: it can't take more now, or is gone.
     """
 
-    def __init__(self, log: Log, label: str, reply: Callable[[Origin, Events], bool]) -> None:
+    def __init__(self, log: Log, label: str, reply: Callable[[Origin, Events | Gap], bool]) -> None:
         self._log = log
         self._label = label
         self._reply = reply
@@ -42,6 +43,7 @@ class Watchers:
         self._recent: deque[Event] = deque(maxlen=RECENT_EVENTS_MAX)  # without a gap, up to the folded revision
         self._revision = 0
         self._index = 0
+        self._first_known = (0, 0)  # (index, first revision) of the log's first entry, when it was looked at last
 
     @property
     def is_empty(self) -> bool:
@@ -71,12 +73,20 @@ class Watchers:
         elif self._recent:
             self._recent.clear()  # nobody looks: don't decode every entry for nothing
 
+    def installed(self, index: int, revision: int) -> None:
+        """A snapshot that ends there took the place of what was folded: the events in between are nowhere here."""
+        self._index, self._revision = index, revision
+        self._recent.clear()
+
     def turn(self, now_s: float) -> bool:
         """Tell each watcher what it can take. True where there is more to tell at once."""
         more = False
         for key, watcher in list(self._watchers.items()):
             if now_s >= watcher.lapses_s:
                 del self._watchers[key]
+            elif watcher.next_revision < self._first_revision():
+                if self._reply(watcher.origin, Gap(watcher.watch, self._first_revision())):
+                    del self._watchers[key]  # it reads the state, and comes again
             elif watcher.next_revision <= self._revision:
                 more = self._tell(watcher, self._events_from(watcher.next_revision), now_s) or more
             elif now_s - watcher.told_s >= TELL_EVERY_SECONDS:
@@ -90,6 +100,15 @@ class Watchers:
         if events:
             watcher.next_revision = events[-1].revision + 1
         return watcher.next_revision <= self._revision
+
+    def _first_revision(self) -> int:
+        """The first revision whose action is still held."""
+        if self._log.first_index > self._index:
+            return self._revision + 1
+        if self._first_known[0] != self._log.first_index:
+            (first,) = self._log.entries(self._log.first_index, self._log.first_index, 1)
+            self._first_known = (first.index, header_of(first.payload).first_revision)
+        return self._first_known[1]
 
     def _events_from(self, revision: int) -> list[Event]:
         """The next events from `revision` on, as many as fit into a frame."""

@@ -25,6 +25,7 @@ class Restored:
     last_index: int = 0
     last_term: int = 0
     term_starts: tuple[tuple[int, int], ...] = field(default=())  # (first index, term), ascending
+    membership_indices: tuple[int, ...] = ()  # of the log's entries of that kind, ascending
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from conflux.errors import Closed, Damaged
-from conflux.raft.entry import Entry
+from conflux.raft.entry import Entry, Kind
 from conflux.raft.invariant import invariant
 from conflux.storage import layout
 from conflux.storage.interface import Restored
@@ -147,4 +147,5 @@ class MemoryStorage:
             last_index=self._last_index,
             last_term=self._log[-1].term if self._log else self._hard.snapshot_term,
             term_starts=tuple(term_starts),
+            membership_indices=tuple(entry.index for entry in self._log if entry.kind is Kind.MEMBERSHIP),
         )

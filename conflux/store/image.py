@@ -3,14 +3,14 @@
     body    (length u32, part)… 0 u32, then the state as `wire.states` encodes it
     part    a session's head, or one of the segments of the session before it
 
-Everything in it is a function of the log, and so is its encoding: nodes that fold the same entries write the same bytes.
-The body is made in small pieces, so that the loop goes on between them.
+Everything in it is a function of the log, and so is its encoding: nodes that fold the same entries write the same
+bytes. The body is made in small pieces, so that the loop goes on between them.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -127,12 +127,20 @@ def encode_body(machine: Machine) -> Iterator[bytes]:
     yield from encode_slices(machine.state)
 
 
-def decode_machine(fields: Fields, body: bytes, *, index: int, term: int) -> Machine:
-    """The machine that `encode_fields` and `encode_body` were asked to keep.
+def decode_slices(fields: Fields, chunks: Iterable[bytes], *, index: int, term: int) -> Iterator[Machine | None]:
+    """The machine that `encode_fields` and `encode_body` were asked to keep, at last; None while there's more to do.
+
+    Args:
+        chunks: the body, cut anyhow.
 
     Raises:
         Damaged: these bytes hold none.
     """
+    parts = []
+    for chunk in chunks:
+        parts.append(chunk)
+        yield None
+    body = b"".join(parts)
     sessions, place = _sessions(body)
     if len(sessions) != fields.sessions:
         raise Damaged(f"a snapshot holds {len(sessions)} sessions, and should hold {fields.sessions}")
@@ -140,7 +148,7 @@ def decode_machine(fields: Fields, body: bytes, *, index: int, term: int) -> Mac
         state = decode_state(body[place:])
     except MalformedValue as error:
         raise Damaged(f"a snapshot's state does not decode: {error}") from error
-    return Machine(
+    yield Machine(
         index=index,
         term=term,
         revision=fields.revision,

@@ -90,9 +90,15 @@ class Membership(Configuration):
 
     def without(self, identity: str) -> Membership:
         """One less; it never returns."""
+        gone = self.find(identity)
+        assert gone is not None
         others = [each for each in self.members_by_identity if each.identity != identity]
         replacement = self.replacement
         if replacement is not None and identity in (replacement.old, replacement.new):
+            others = [
+                _with_label(each, gone.label) if each.label == label_beside(gone.label, each.identity) else each
+                for each in others
+            ]
             replacement = None
         return replace(
             self._with_members(others), removed=tuple(sorted({*self.removed, identity})), replacement=replacement
@@ -149,6 +155,15 @@ NOBODY = Membership(())
 def token_digest(secret: str) -> bytes:
     """What the log knows of an invitation."""
     return hashlib.blake2b(secret.encode(), digest_size=16).digest()
+
+
+def label_beside(label: str, identity: str) -> str:
+    """What a newcomer is called while the member that it replaces has its label."""
+    return f"{label}-{identity[:4]}"
+
+
+def _with_label(member: Member, label: str) -> Member:
+    return Member(member.identity, label, member.public_key, member.standing, member.address)
 
 
 def _standing(member: Member, standing: Standing) -> Member:

@@ -123,14 +123,22 @@ def records_of(payload: bytes) -> list[Record]:
         raise Damaged(f"an entry's records do not decode: {error}") from error
 
 
-def noop_payload(last_payload: bytes | None, *, app_version: int, wall_time_us: int) -> bytes:
-    """The payload of a term's first entry: revision and log time go on where the last entry left them."""
+def noop_payload(
+    last_payload: bytes | None, *, app_version: int, wall_time_us: int, beginning: tuple[int, int] = (1, 0)
+) -> bytes:
+    """The payload of a term's first entry: revision and log time go on where the last entry left them.
+
+    Args:
+        last_payload: of the log's last entry; None: the log is empty.
+        beginning: the next action's revision, and the log time, of an empty log: where its snapshot ends.
+    """
     last = header_of(last_payload) if last_payload is not None else None
+    first_revision, log_time_us = (last.next_revision, last.log_time_us) if last else beginning
     header = Header(
         app_version=app_version,
         actions=0,
-        first_revision=last.next_revision if last else 1,
-        log_time_us=last.log_time_us if last else 0,
+        first_revision=first_revision,
+        log_time_us=log_time_us,
         wall_time_us=wall_time_us,
     )
     return _pack(header) + _NO_RECORDS

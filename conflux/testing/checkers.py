@@ -204,7 +204,7 @@ class AnsweredIsOnDisk(Checker):
             require(index <= len(self._commits.log), "an answer names an index that nobody has folded: {}", call)
             entry = self._commits.log[index - 1]
             holders = [host.label for host in self._hosts if host.platter.entry(index) == entry]
-            members = len(next(host.node.founders() for host in self._hosts if host.node is not None))
+            members = len(next(host.node.membership().voters for host in self._hosts if host.node is not None))
             require(len(holders) >= majority(members), "{} was answered, and only {} hold it: {}", index, holders, call)
             self._checked = max(self._checked, index)
         self._told.clear()

@@ -51,7 +51,9 @@ class Hello(Struct, array_like=True, frozen=True):
     nevers: Annotated[tuple[Identity, ...], Meta(max_length=64)]  # ids of proposals that this node never accepts
     formed: bool  # its cluster is formed: the frame's header names it
     answer_me: bool  # the sender doesn't know the receiver yet
-    join: Annotated[str, Meta(max_length=64)] | None = None  # it wants to join a cluster: by this token, or by hand ("")
+    join: Annotated[str, Meta(max_length=64)] | None = (
+        None  # it wants to join a cluster: by this token, or by hand ("")
+    )
 
 
 class Forward(Struct, array_like=True, frozen=True):

@@ -189,7 +189,8 @@ class User:
 class World:
     """A cluster of `size`, with every node's directory made and every link there."""
 
-    def __init__(self, size: int = 1, app: App[Any, Any] | None = None, seed: int = 1) -> None:
+    def __init__(self, size: int = 1, app: App[Any, Any] | None = None, seed: int = 1, **options: Any) -> None:
+        self.more_options = options
         self.clock = Clock()
         self.random = Random(seed)
         self.app = app or make_app()
@@ -203,18 +204,30 @@ class World:
             self.start(label)
 
     def options(self, label: str) -> NodeOptions:
-        return NodeOptions(cluster="test", label=label, size=self.size, settle_s=0.0)
+        return NodeOptions(cluster="test", label=label, size=self.size, settle_s=0.0, **self.more_options)
+
+    def join(self, label: str, token: str = "", *, identity: str | None = None) -> Node:
+        """Start a node that wants to join; everybody finds it."""
+        options = NodeOptions(cluster="test", label=label, size=0, settle_s=0.0, join=token, **self.more_options)
+        return self._start(label, options, Disk(self.clock), self.app, identity or label.encode().hex().rjust(32, "0"))
 
     def start(self, label: str, disk: Disk | None = None, app: App[Any, Any] | None = None) -> Node:
         """Start a node: a new one, or one that finds its disk as it left it."""
         options, app = self.options(label), app or self.app
         if disk is None:
-            identity, disk = label.encode().hex().rjust(32, "0"), Disk(self.clock)
+            return self._start(label, options, Disk(self.clock), app, label.encode().hex().rjust(32, "0"))
+        return self._start(label, options, disk, app)
+
+    def _start(
+        self, label: str, options: NodeOptions, disk: Disk, app: App[Any, Any], identity: str | None = None
+    ) -> Node:
+        if identity is not None:
             directory = directories.create(disk, options, app, identity=identity, public_key="p", secret_key="s")
         else:
             directory = directories.read(disk)
         wire = self.wires[f"at-{label}"] = Wire(self, f"at-{label}")
         random = Random(self.random.getrandbits(32))
+        self.addresses = tuple(dict.fromkeys([*self.addresses, f"at-{label}"]))
         peers = StaticPeers(self.addresses)
         node = Node(options, app, directory, wire, self.clock, random, discovery=peers)
         self.nodes[label] = node

@@ -584,7 +584,7 @@ def test_status_tells_of_node_and_cluster(world):
     report = msgspec.json.decode(user.ask(AskStatus(5), Status).report)
     node, row = world.leader(), report["node"]
     assert (report["cluster"], report["size"], report["leader"]) == ("test", 1, node.directory.self.identity)
-    assert report["members"] == [{"id": report["leader"], "label": "a", "endpoint": "at-a"}]
+    assert report["members"] == [{"id": report["leader"], "label": "a", "endpoint": "at-a", "standing": "voter"}]
     assert (row["role"], row["applied_revision"], row["healthy"], row["sessions"]) == ("leader", 1, True, 1)
     assert row["state_hash_revision"] == 1 and len(row["state_hash"]) == 32 == len(row["log_hash"])
 

@@ -40,7 +40,11 @@ class Log(SimpleNamespace):
 def host(label: str = "n1", *, opened: int = 1, entries: tuple[Entry, ...] = (), commit: int = 0, **node: Any) -> Any:
     raft = SimpleNamespace(commit_index=commit, log=Log(entries=entries))
     replica = SimpleNamespace(raft=raft, failure=None)
-    node = {"replica": replica, "founders": lambda: (1, 2, 3), "directory": SimpleNamespace(cluster_id="c")} | node
+    node = {
+        "replica": replica,
+        "membership": lambda: SimpleNamespace(voters=(1, 2, 3)),
+        "directory": SimpleNamespace(cluster_id="c"),
+    } | node
     platter = SimpleNamespace(entry=lambda index: entries[index - 1] if 0 < index <= len(entries) else None)
     return SimpleNamespace(label=label, opened=opened, platter=platter, node=SimpleNamespace(**node))
 

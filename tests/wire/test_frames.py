@@ -43,6 +43,12 @@ FROM_PEERS: list[Any] = [
     peers.AskReadIndex(7),
     peers.ReadIndex(7, 5),
     peers.ReadIndex(7, None),
+    raft.SnapshotOffer(index=9, term=2),
+    peers.AskSnapshot(9, 0, 4),
+    peers.SnapshotPart(9, 2, 7, b"fields", 3, 300, b"c" * 16, 1, b"chunk"),
+    peers.SnapshotGone(9),
+    peers.Candidate(FOUNDER, "127.0.0.1:7420", "token"),
+    peers.Removed(),
 ]
 
 FROM_CLIENTS: list[Any] = [
@@ -55,6 +61,8 @@ FROM_CLIENTS: list[Any] = [
     clients.Unwatch(1),
     clients.AskStatus(1),
     clients.TransferLeadership(1, A),
+    clients.ChangeMembers(1, clients.Change.REPLACE, "n1", "n6", True),
+    clients.TakeSnapshot(1),
     clients.AskLog(1),
     clients.SessionOpened(1, 1024),
     clients.Answers(1024, 0, [b"\x01", None, clients.Rejection("E", "m", True)], 1, 5, 2, 9),
@@ -66,6 +74,9 @@ FROM_CLIENTS: list[Any] = [
     clients.Status(1, b"{}"),
     clients.Done(1),
     clients.LogText(1, "n1", "its last lines"),
+    clients.Changed(1, 7, "token"),
+    clients.SnapshotTaken(1, 7, 5, 1000),
+    clients.Gap(1, 5),
 ]
 
 
@@ -93,10 +104,11 @@ def test_every_type_of_message_is_tried_here():
 
 
 KINDS_OF_PEERS = "VoteRequest 1 VoteReply 2 Append 3 Accepted 4 Rejected 5 Heartbeat 6 HeartbeatReply 7 TimeoutNow 8 \
-Hello 16 Forward 17 ForwardReply 18 AskReadIndex 19 ReadIndex 20"
+SnapshotOffer 9 AskSnapshot 10 SnapshotPart 11 SnapshotGone 12 \
+Hello 16 Forward 17 ForwardReply 18 AskReadIndex 19 ReadIndex 20 Candidate 21 Removed 22"
 KINDS_OF_CLIENTS = "OpenSession 1 Perform 2 CloseSession 3 Read 4 ReadMore 5 Watch 6 Unwatch 7 AskStatus 8 \
 TransferLeadership 9 SessionOpened 64 Answers 65 Appended 66 Refused 67 LeaderIs 68 StatePart 69 Events 70 Status 71 \
-Done 72"
+Done 72 LogText 73 Changed 74 SnapshotTaken 75 Gap 76 AskLog 10 ChangeMembers 11 TakeSnapshot 12"
 
 
 @pytest.mark.parametrize(("family", "kinds"), [(PEERS, KINDS_OF_PEERS), (CLIENTS, KINDS_OF_CLIENTS)])

@@ -1,0 +1,88 @@
+"""All that a member does with snapshots: it takes its own, hands them out, and fetches its leader's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from conflux.app import App
+from conflux.node.clock import Clock
+from conflux.node.feeding import Feeder
+from conflux.node.installing import Installer
+from conflux.node.replica import Replica
+from conflux.node.snapshots import SnapshotOptions, Snapshotter
+from conflux.raft.entry import Entry
+from conflux.storage.interface import Storage
+from conflux.store.machine import Machine
+from conflux.wire.peers import AskSnapshot, SnapshotGone, SnapshotPart
+
+
+class SnapshotWork:
+    """The three rooms of it, worked in slices between the turns.
+
+    Args:
+        send: sends a message to a member. False: it could not be sent.
+    """
+
+    def __init__(
+        self,
+        replica: Replica,
+        storage: Storage,
+        app: App[Any, Any],
+        clock: Clock,
+        options: SnapshotOptions,
+        send: Callable[[str, Any], bool],
+    ) -> None:
+        self._clock = clock
+        self.feeder = Feeder(storage, send)
+        self.installer = Installer(replica, storage, app, clock, send)
+        self.snapshotter = Snapshotter(
+            replica, storage, app, clock, options, lambda: self.feeder.held_index(clock.monotonic_s())
+        )
+
+    @property
+    def has_work(self) -> bool:
+        """True where `work` would do something now."""
+        return self.snapshotter.has_work or self.installer.has_work
+
+    @property
+    def waits(self) -> bool:
+        """True where there will be something to do soon: a disk takes something in, or chunks are on their way."""
+        return self.snapshotter.waits or self.installer.waits
+
+    def work(self) -> None:
+        """A slice of each."""
+        self.snapshotter.work()
+        self.installer.work()
+        self.feeder.feedings(self._clock.monotonic_s())
+
+    def take(self, sender: str, message: AskSnapshot | SnapshotPart | SnapshotGone) -> None:
+        """Take another member's message."""
+        match message:
+            case AskSnapshot():
+                self.feeder.asked(sender, message, self._clock.monotonic_s())
+            case SnapshotPart():
+                self.installer.take(message)
+            case SnapshotGone():
+                self.installer.gone(message)
+
+    def applied(self, entry: Entry, machine: Machine) -> None:
+        """An entry was folded."""
+        self.snapshotter.applied(entry, machine)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.feeder.close()
+        self.installer.close()
+
+    def status(self) -> dict[str, Any]:
+        """What a node's row says of it."""
+        feedings = self.feeder.feedings(self._clock.monotonic_s())
+        return {
+            "snapshot_problem": self.snapshotter.problem or self.installer.problem,
+            "installing": self.installer.progress(),
+            "sending": {
+                peer: {"index": each.index, "chunks": each.chunks_sent, "chunks_total": each.chunk_count}
+                for peer, each in feedings.items()
+            },
+        }
