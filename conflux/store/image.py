@@ -98,7 +98,7 @@ def decode_fields(packed: bytes) -> Fields:
     """Raises Damaged: these are no fields."""
     try:
         fields = _fields_decoder.decode(packed)
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # msgspec's errors, and a str that is none
         raise Damaged(f"a snapshot's header does not decode: {error}") from error
     if fields.version != IMAGE_VERSION:
         raise Damaged(f"a snapshot is of format {fields.version}, not {IMAGE_VERSION}")
@@ -184,7 +184,7 @@ def _sessions(body: bytes) -> tuple[dict[int, Session], int]:
                 current = segments[part.id] = []
             elif current is not None:
                 current.append(_segment(part))
-    except (msgspec.MsgspecError, struct.error) as error:
+    except (ValueError, struct.error) as error:  # msgspec's errors are of the first kind
         raise Damaged(f"a snapshot's sessions do not decode: {error}") from error
     return {each: _session(head, segments[each]) for each, head in heads.items()}, place + _LENGTH.size
 
