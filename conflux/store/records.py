@@ -119,7 +119,7 @@ def records_of(payload: bytes) -> list[Record]:
     """
     try:
         return _decoder.decode(memoryview(payload)[_HEADER.size :])
-    except msgspec.MsgspecError as error:
+    except ValueError as error:  # of msgspec, or a str that is none
         raise Damaged(f"an entry's records do not decode: {error}") from error
 
 

@@ -97,3 +97,8 @@ def test_a_cluster_has_a_bound():
     many = [Member(f"{number:032x}", f"n{number}", "k") for number in range(limits.MEMBERS_MAX + 2)]
     assert Membership.made_of(many).problem() == "a cluster has at most 9 members"
     assert Membership.made_of(many[:-1]).problem() is None  # one may be taking another's place
+
+
+def test_a_payload_with_a_str_that_is_none_is_no_membership():
+    payload = encode_payload(HEADER, [members_changed(Membership.made_of([member("a", "label")]))])
+    assert membership_of(payload.replace(b"label", b"\xff\xff\xff\xff\xff")) is None
