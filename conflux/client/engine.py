@@ -34,7 +34,7 @@ from conflux.wire.clients import (
     Unwatch,
     Watch,
 )
-from conflux.wire.states import decode_state
+from conflux.wire.state_decoder import decode_state
 
 FRAMES_MAX = 1024
 WAIT_SECONDS_MAX = 0.5

@@ -15,7 +15,7 @@ from conflux.node.clock import Clock
 from conflux.node.node import Node
 from conflux.node.origin import HERE
 from conflux.wire.clients import Consistency, LeaderIs, Read, ReadMore, Refused, StatePart
-from conflux.wire.states import decode_state
+from conflux.wire.state_decoder import decode_state
 
 StateDone = Callable[[Any], None]  # takes the state, or the error
 

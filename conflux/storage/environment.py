@@ -25,7 +25,7 @@ DATA_FILE = "data.mdb"
 _UNFINISHED = "unfinished"
 _CREATION_MAP_BYTES = 1024 * 1024
 _BYTES_PER_BLOCK = 512  # the unit of st_blocks, by POSIX habit
-_ENGINE_0_9 = 0  # py-lmdb bundles two engines with mutually unreadable files; other tools read this one's
+ENGINE_0_9 = 0  # py-lmdb bundles two engines with mutually unreadable files; other tools read this one's
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def create_environment(directory: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)  # left by a creation that was killed
         unfinished.mkdir(mode=0o700)
         env = lmdb.open(
-            str(unfinished), map_size=_CREATION_MAP_BYTES, max_dbs=3, mode=0o600, create=False, lib_version=_ENGINE_0_9
+            str(unfinished), map_size=_CREATION_MAP_BYTES, max_dbs=3, mode=0o600, create=False, lib_version=ENGINE_0_9
         )
         try:
             _write_first_state(env)
@@ -128,6 +128,18 @@ def read_hard_state(environment: Environment, transaction: lmdb.Transaction[byte
     if value is None:
         raise Damaged("hard_state (term, vote, commit index) is missing")
     return layout.decode_hard_state(value)
+
+
+def last_log_index(environment: Environment, transaction: lmdb.Transaction[bytes], hard: HardState) -> int:
+    """Where the log ends, whatever still stands before its beginning; raises Damaged."""
+    with transaction.cursor(environment.log) as cursor:
+        if not cursor.first():
+            return hard.snapshot_index
+        first = layout.entry_position(cursor.key())
+    last = first + transaction.stat(environment.log)["entries"] - 1
+    if last < hard.base_position:
+        raise Damaged(f"the log ends at {last - hard.log_offset}, but a snapshot stands at {hard.snapshot_index}")
+    return int(last - hard.log_offset)
 
 
 def read_facts(environment: Environment, transaction: lmdb.Transaction[bytes]) -> dict[str, bytes]:

@@ -1,9 +1,13 @@
 """How a node's data stands on disk: three sub-databases, and a checksum in every value.
 
-    log     8-byte big-endian index -> term u64, kind u8, crc32 u32, payload
+    log     8-byte big-endian position -> term u64, kind u8, crc32 u32, payload
     meta    "hard_state"            -> "conflux\\0", format version u32, crc32 of the two, then term, commit index,
-                                       snapshot index, snapshot term u64, vote, crc32 of all before it
+                                       snapshot index, snapshot term u64, log offset i64, vote, crc32 of all before it
     facts   name                    -> crc32 u32, bytes
+
+An entry's position is its index plus the log offset, which is 0 until a log is dropped for a snapshot that isn't in
+it. Then the new log's positions begin after the old one's. So what is no part of the log any more, cut off or dropped,
+is always what stands at or below the snapshot's position, and may be deleted at leisure.
 
 LMDB hands back a flipped bit without a word, so a value that carries no checksum of ours doesn't exist. A checksum
 also covers the key: a value that was moved is as wrong as one that was changed.
@@ -35,11 +39,11 @@ _INDEX = struct.Struct(">Q")
 _ENTRY = struct.Struct(">QBI")  # term, kind, crc32
 _SIGNED = struct.Struct(">QQB")  # index, term, kind: what the entry's checksum covers before the payload
 _FORMAT = struct.Struct(">8sI")  # magic, format version
-_NUMBERS = struct.Struct(f">QQQQ?B{VOTE_BYTES_MAX}s")
+_NUMBERS = struct.Struct(f">QQQQq?B{VOTE_BYTES_MAX}s")
+_NUMBERS_1 = struct.Struct(f">QQQQ?B{VOTE_BYTES_MAX}s")  # of format 1, which had no log offset
 _CHECKSUM = struct.Struct(">I")
 _MAGIC = b"conflux\0"
 _FORMAT_BYTES = _FORMAT.size + _CHECKSUM.size
-_HARD_STATE_BYTES = _FORMAT_BYTES + _NUMBERS.size + _CHECKSUM.size
 
 ENTRY_OVERHEAD_BYTES = _INDEX.size + _ENTRY.size
 
@@ -53,22 +57,28 @@ class HardState:
     commit_index: int = 0
     snapshot_index: int = 0
     snapshot_term: int = 0
+    log_offset: int = 0
+
+    @property
+    def base_position(self) -> int:
+        """What stands here or below in the log's sub-database is no part of the log."""
+        return self.snapshot_index + self.log_offset
 
 
 # The log.
 
 
-def entry_key(index: int) -> bytes:
+def entry_key(position: int) -> bytes:
     """Big-endian, so that LMDB's byte order is the log's order."""
-    return _INDEX.pack(index)
+    return _INDEX.pack(position)
 
 
-def entry_index(key: bytes | memoryview) -> int:
-    """The index that a key of the log stands for; raises Damaged if it is none."""
+def entry_position(key: bytes | memoryview) -> int:
+    """The position that a key of the log stands for; raises Damaged if it is none."""
     if len(key) != _INDEX.size:
         raise Damaged(f"the log has a key of {len(key)} bytes: {bytes(key)[:16].hex()}")
-    (index,) = _INDEX.unpack(key)
-    return int(index)
+    (position,) = _INDEX.unpack(key)
+    return int(position)
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -120,29 +130,30 @@ def encode_hard_state(state: HardState) -> bytes:
     invariant(len(vote) <= VOTE_BYTES_MAX, f"a vote has at most {VOTE_BYTES_MAX} bytes")
     head = _FORMAT.pack(_MAGIC, limits.FORMAT_VERSION)
     head += _CHECKSUM.pack(crc32(head))
-    numbers = (state.term, state.commit_index, state.snapshot_index, state.snapshot_term)
+    numbers = (state.term, state.commit_index, state.snapshot_index, state.snapshot_term, state.log_offset)
     body = head + _NUMBERS.pack(*numbers, state.vote is not None, len(vote), vote)
     return body + _CHECKSUM.pack(crc32(body))
 
 
 def decode_hard_state(value: bytes) -> HardState:
     """Raises NewerFormat before it interprets anything but the version, and Damaged."""
-    _check_format(value)
+    layout = _NUMBERS_1 if _checked_format(value) == 1 else _NUMBERS
     (checksum,) = _CHECKSUM.unpack(value[-_CHECKSUM.size :])
-    if len(value) != _HARD_STATE_BYTES or crc32(value[: -_CHECKSUM.size]) != checksum:
+    if len(value) != _FORMAT_BYTES + layout.size + _CHECKSUM.size or crc32(value[: -_CHECKSUM.size]) != checksum:
         raise Damaged("hard_state (term, vote, commit index) does not match its checksum")
-    numbers = _NUMBERS.unpack_from(value, _FORMAT_BYTES)
-    term, commit_index, snapshot_index, snapshot_term, voted, vote_bytes, vote = numbers
+    *numbers, voted, vote_bytes, vote = layout.unpack_from(value, _FORMAT_BYTES)
+    term, commit_index, snapshot_index, snapshot_term, *log_offset = numbers
     return HardState(
         term=term,
         vote=vote[:vote_bytes].decode() if voted else None,
         commit_index=commit_index,
         snapshot_index=snapshot_index,
         snapshot_term=snapshot_term,
+        log_offset=log_offset[0] if log_offset else 0,
     )
 
 
-def _check_format(value: bytes) -> None:
+def _checked_format(value: bytes) -> int:
     if len(value) < _FORMAT_BYTES or _CHECKSUM.unpack_from(value, _FORMAT.size)[0] != crc32(value[: _FORMAT.size]):
         raise Damaged("hard_state: the format version does not match its checksum")
     magic, version = _FORMAT.unpack_from(value)
@@ -150,6 +161,7 @@ def _check_format(value: bytes) -> None:
         raise Damaged("hard_state was not written by Conflux")
     if version > limits.FORMAT_VERSION:
         raise NewerFormat(f"the directory has format {version}; this version of Conflux reads {limits.FORMAT_VERSION}")
+    return int(version)
 
 
 # Facts.

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lmdb
@@ -24,6 +25,7 @@ import lmdb
 from conflux import limits
 from conflux.errors import AlreadyOpen, Closed, Damaged, DiskFull, StorageFailed, WrongDirectory
 from conflux.raft.entry import Entry
+from conflux.raft.invariant import invariant
 from conflux.storage import environment as environments
 from conflux.storage import layout
 from conflux.storage.environment import Environment
@@ -32,7 +34,8 @@ from conflux.storage.layout import HardState
 from conflux.storage.lock import DirectoryLock
 from conflux.storage.recovery import recover
 from conflux.storage.reserve import Reserve
-from conflux.storage.rules import check_persist, check_range, next_hard_state
+from conflux.storage.rules import check_base, check_persist, check_range, next_hard_state
+from conflux.storage.snapshots import SNAPSHOTS, LmdbSnapshots
 
 
 class LmdbStorage:
@@ -47,12 +50,18 @@ class LmdbStorage:
         self._failure: StorageFailed | None = None
         self._closed = False
         self._page_bytes = environment.env.stat()["psize"]
-        self._restored = recover(environment)
-        self._last_index = self._restored.last_index
-        self._last_term = self._restored.last_term
-        self._hard = _hard_state_of(self._restored)
+        self._hard, restored = recover(environment)
+        self._last_index = restored.last_index
+        self._last_term = restored.last_term
+        self._snapshots = LmdbSnapshots.look(directory / SNAPSHOTS)
+        self._snapshots.choose(restored, self._term_at)
+        newest = self._snapshots.newest_index()
+        self._restored = replace(restored, commit_index=max(restored.commit_index, newest))  # what it includes was
+        self._hard = replace(self._hard, commit_index=self._restored.commit_index)
+        self._has_left_over = True  # until `compact_some` found nothing
         with environments.directory_errors(directory):
             self._reserve = Reserve(directory / environments.DATA_FILE, map_bytes)
+            self._snapshots.remove_leftovers()
 
     @classmethod
     def open(cls, path: Path, *, create: bool, map_bytes: int = limits.MAP_BYTES) -> LmdbStorage:
@@ -106,7 +115,7 @@ class LmdbStorage:
         check_persist(self._hard, hard, self._last_index, entries, self._term_at)
         replaced = self._last_index + 1 - entries[0].index if entries else 0
         hard_state = layout.encode_hard_state(hard)
-        items = [(layout.entry_key(entry.index), layout.encode_entry(entry)) for entry in entries]
+        items = [(self._key(entry.index), layout.encode_entry(entry)) for entry in entries]
 
         def write(transaction: lmdb.Transaction[bytes]) -> None:
             with transaction.cursor(self._environment.log) as cursor:
@@ -138,7 +147,47 @@ class LmdbStorage:
             environments.directory_errors(self._directory),
             self._environment.env.begin(self._environment.log, buffers=True) as transaction,
         ):
-            return _read_range(transaction, first, min(last, self._last_index), bytes_max)
+            return _read_range(transaction, first, min(last, self._last_index), bytes_max, self._hard.log_offset)
+
+    @property
+    def snapshots(self) -> LmdbSnapshots:
+        """The directory's snapshots; see `Storage.snapshots`."""
+        self._check_usable()
+        return self._snapshots
+
+    def install_base(self, index: int, term: int, *, keep_log: bool) -> None:
+        """Let the log begin after the finished snapshot at `index`. See `Storage`; raises like `persist`."""
+        self._check_usable()
+        hard = self._hard
+        if (index, term) == (hard.snapshot_index, hard.snapshot_term):
+            return
+        check_base(hard, index, term, self._last_index, self._term_at, keep_log=keep_log)
+        invariant(self._snapshots.holds(index, term), "the log begins after a finished snapshot")
+        # A log that is dropped leaves its positions to nobody: the new one's begin after its end.
+        log_offset = hard.log_offset if keep_log else self._last_index + hard.log_offset - index
+        after = replace(
+            hard,
+            snapshot_index=index,
+            snapshot_term=term,
+            commit_index=max(hard.commit_index, index),
+            log_offset=log_offset,
+        )
+        self._write(lambda transaction: self._put_base(transaction, after), 0)
+        self._hard = after
+        self._has_left_over = True
+        if not keep_log:
+            self._last_index, self._last_term = index, term
+
+    def compact_some(self) -> bool:
+        """Delete a little of what no longer is part of the log; see `Storage.compact_some`. Raises like `persist`."""
+        self._check_usable()
+        if not self._has_left_over:
+            return False
+        keys, more = self._left_over()
+        if keys:
+            self._write(lambda transaction: self._delete(transaction, keys), 0, len(keys))
+        self._has_left_over = more
+        return more
 
     def facts(self) -> dict[str, bytes]:
         """The directory's facts; raises Damaged naming the one that is."""
@@ -166,6 +215,7 @@ class LmdbStorage:
         if self._closed or self._pid != os.getpid():
             return
         self._closed = True
+        self._snapshots.close()
         self._reserve.close()
         self._environment.env.close()
         self._lock.release()
@@ -180,6 +230,35 @@ class LmdbStorage:
             raise self._failure
         if self._closed:
             raise Closed(f"{self._directory} was closed")
+
+    def _key(self, index: int) -> bytes:
+        return layout.entry_key(index + self._hard.log_offset)
+
+    def _left_over(self) -> tuple[list[bytes], bool]:
+        """The next keys to be deleted, and whether there are more."""
+        keys: list[bytes] = []
+        size = 0
+        end = layout.entry_key(self._hard.base_position)
+        with (
+            environments.directory_errors(self._directory),
+            self._environment.env.begin(self._environment.log, buffers=True) as transaction,
+            transaction.cursor() as cursor,
+        ):
+            for key, value in cursor:
+                if bytes(key) > end:
+                    return keys, False
+                if len(keys) >= limits.COMPACT_ENTRIES_MAX or (keys and size + len(value) > limits.COMPACT_BYTES_MAX):
+                    return keys, True
+                keys.append(bytes(key))
+                size += len(value)
+        return keys, False
+
+    def _put_base(self, transaction: lmdb.Transaction[bytes], hard: HardState) -> None:
+        transaction.put(layout.HARD_STATE, layout.encode_hard_state(hard), db=self._environment.meta)
+
+    def _delete(self, transaction: lmdb.Transaction[bytes], keys: Sequence[bytes]) -> None:
+        for key in keys:
+            transaction.delete(key, db=self._environment.log)
 
     def _term_at(self, index: int) -> int:
         if index == self._last_index:
@@ -229,11 +308,13 @@ def _is_full(error: lmdb.Error | StorageFailed) -> bool:
     return isinstance(error, lmdb.MapFullError) or environments.error_number(error) in (errno.ENOSPC, errno.EDQUOT)
 
 
-def _read_range(transaction: lmdb.Transaction[memoryview], first: int, last: int, bytes_max: int) -> list[Entry]:
+def _read_range(
+    transaction: lmdb.Transaction[memoryview], first: int, last: int, bytes_max: int, log_offset: int
+) -> list[Entry]:
     entries: list[Entry] = []
     payload_bytes = 0
     for index in range(first, last + 1):
-        value = transaction.get(layout.entry_key(index))
+        value = transaction.get(layout.entry_key(index + log_offset))
         if value is None:
             raise Damaged(f"entry {index} is missing")
         payload_bytes += layout.payload_bytes(value)
@@ -241,16 +322,6 @@ def _read_range(transaction: lmdb.Transaction[memoryview], first: int, last: int
             break
         entries.append(layout.decode_entry(index, value))
     return entries
-
-
-def _hard_state_of(restored: Restored) -> HardState:
-    return HardState(
-        term=restored.term,
-        vote=restored.vote,
-        commit_index=restored.commit_index,
-        snapshot_index=restored.snapshot_index,
-        snapshot_term=restored.snapshot_term,
-    )
 
 
 def _make_directory(path: Path) -> None:

@@ -18,6 +18,7 @@ from conflux.raft.entry import Entry
 from conflux.storage import environment as environments
 from conflux.storage import layout
 from conflux.storage.environment import Environment
+from conflux.storage.layout import HardState
 from conflux.storage.lock import lock_holder
 
 SLICE_ENTRIES_MAX = 256
@@ -73,9 +74,9 @@ class LogReader:
         self._check_usable()
         with environments.directory_errors(self._directory), self._environment.env.begin() as transaction:
             hard = environments.read_hard_state(self._environment, transaction)
-            entries = transaction.stat(self._environment.log)["entries"]
-            last_index = hard.snapshot_index + entries
-            value = transaction.get(layout.entry_key(last_index), db=self._environment.log)
+            last_index = environments.last_log_index(self._environment, transaction, hard)
+            key = layout.entry_key(last_index + hard.log_offset)
+            value = None if last_index == hard.snapshot_index else transaction.get(key, db=self._environment.log)
         last = None if value is None else layout.salvage_entry(last_index, memoryview(value))
         return LogState(
             term=hard.term,
@@ -98,7 +99,8 @@ class LogReader:
         """Each entry of the log within first..last, and whether its checksum is right.
 
         Where it isn't, nothing of the entry is to be trusted. Entries that the node replaces meanwhile appear as
-        they are when their slice is read. Raises Damaged if LMDB can't go on.
+        they are when their slice is read; those that it cuts off meanwhile are left out. Raises Damaged if LMDB can't
+        go on.
         """
         while first <= last:
             entries = self._slice(first, last)
@@ -115,23 +117,22 @@ class LogReader:
 
     def _slice(self, first: int, last: int) -> list[tuple[Entry, bool]]:
         self._check_usable()
-        with (
-            environments.directory_errors(self._directory),
-            self._environment.env.begin(self._environment.log, buffers=True) as transaction,
-        ):
-            return _read_slice(transaction.cursor(), max(first, 0), min(last, limits.NUMBER_MAX))
+        with environments.directory_errors(self._directory), self._environment.env.begin(buffers=True) as transaction:
+            hard = layout.decode_hard_state(bytes(transaction.get(layout.HARD_STATE, b"", db=self._environment.meta)))
+            cursor = transaction.cursor(self._environment.log)
+            return _read_slice(cursor, max(first, hard.snapshot_index + 1), min(last, limits.NUMBER_MAX), hard)
 
     def _check_usable(self) -> None:
         if self._closed:
             raise Closed("the reader was closed")
 
 
-def _read_slice(cursor: lmdb.Cursor[memoryview], first: int, last: int) -> list[tuple[Entry, bool]]:
+def _read_slice(cursor: lmdb.Cursor[memoryview], first: int, last: int, hard: HardState) -> list[tuple[Entry, bool]]:
     entries: list[tuple[Entry, bool]] = []
     slice_bytes = 0
-    found = cursor.set_range(layout.entry_key(first))
+    found = first <= last and cursor.set_range(layout.entry_key(first + hard.log_offset))
     while found and len(entries) < SLICE_ENTRIES_MAX and slice_bytes < SLICE_BYTES_MAX:
-        index = layout.entry_index(cursor.key())
+        index = layout.entry_position(cursor.key()) - hard.log_offset
         if index > last:
             break
         value = cursor.value()

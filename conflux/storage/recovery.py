@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from conflux.errors import Damaged
 from conflux.storage import layout
-from conflux.storage.environment import Environment, read_facts, read_hard_state
+from conflux.storage.environment import Environment, last_log_index, read_facts, read_hard_state
 from conflux.storage.interface import Restored
 from conflux.storage.layout import HardState
 
 
-def recover(environment: Environment) -> Restored:
-    """Check the whole log and say what is there.
+def recover(environment: Environment) -> tuple[HardState, Restored]:
+    """Check the whole log and say what is there. What stands before its beginning isn't looked at.
 
     Raises:
         NewerFormat: before anything but the version was interpreted.
@@ -19,15 +19,14 @@ def recover(environment: Environment) -> Restored:
     with environment.env.begin() as transaction:
         hard = read_hard_state(environment, transaction)
         read_facts(environment, transaction)
-        entries = transaction.stat(environment.log)["entries"]
-    last_index = hard.snapshot_index + entries
+        last_index = last_log_index(environment, transaction, hard)
     term_starts = _term_starts(environment, hard, last_index)
     last_term = term_starts[-1][1] if term_starts else hard.snapshot_term
     if hard.commit_index > last_index:
         raise Damaged(f"entry {hard.commit_index} was committed, but the log ends at {last_index}")
     if last_term > hard.term:
         raise Damaged(f"entry {last_index} is of term {last_term}, but the node only reached {hard.term}")
-    return Restored(
+    return hard, Restored(
         term=hard.term,
         vote=hard.vote,
         commit_index=hard.commit_index,
@@ -48,7 +47,7 @@ def _term_starts(environment: Environment, hard: HardState, last_index: int) -> 
     current_term = hard.snapshot_term
     with environment.env.begin(environment.log, buffers=True) as transaction:
         for index in range(hard.snapshot_index + 1, last_index + 1):
-            value = transaction.get(layout.entry_key(index))
+            value = transaction.get(layout.entry_key(index + hard.log_offset))
             if value is None:
                 raise Damaged(f"entry {index} is missing; the log ends at {last_index}")
             term = layout.checked_term(index, value)

@@ -16,7 +16,7 @@ from conflux.errors import Closed
 from conflux.testing.clock import SimulatedClock
 from conflux.testing.history import Call, Read, Watched
 from conflux.wire import clients as wire
-from conflux.wire.states import decode_state
+from conflux.wire.state_decoder import decode_state
 
 if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster

@@ -2,71 +2,54 @@
 
 State is what the codec gives back unchanged: None, bool, int, float, str, bytes, list, dict with str keys, and
 pyrsistent's `pvector` and `pmap`. Nothing else: a tuple would come back as a list, a set has no order. The encoder is a
-generator, so that a large state is encoded in slices between the turns of a loop.
+generator, so that a large state is encoded in slices between the turns of a loop; `state_decoder` is its mirror.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Generator, Iterable, Iterator
+from heapq import merge
+from itertools import chain, islice
 from typing import Any
 
 import msgpack
-from pyrsistent import CheckedPMap, CheckedPVector, PMap, PVector, pmap, pvector
+from pyrsistent import CheckedPMap, CheckedPVector, PMap, PVector
 
+from conflux import limits
 from conflux.errors import MalformedValue
 
 DIGEST_BYTES = 16
-GROUP_ELEMENTS = 512  # scalars that are packed between two looks at the clock
+GROUP_ELEMENTS = 512  # that are packed between two looks at the clock
+GROUP_BYTES = 64 * 1024  # or so many bytes
+RUN_ELEMENTS = 8 * GROUP_ELEMENTS  # keys that are sorted at once
 
-_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
-_VECTOR, _MAP = 1, 2  # extension types; each marks, as first element, an array that stands for a vector or a map
-_VECTOR_MARK = msgpack.packb(msgpack.ExtType(_VECTOR, b""))
-_MAP_MARK = msgpack.packb(msgpack.ExtType(_MAP, b""))
-
-
-class _Mark:
-    """A decoded marker, which no user's value can be."""
-
-
-_MARKS = {_VECTOR: _Mark(), _MAP: _Mark()}
+_SHORT = frozenset({type(None), bool, int, float})
+_TEXT = frozenset({str, bytes})
+VECTOR, MAP = 1, 2  # extension types; each marks, as first element, an array that stands for a vector or a map
+_VECTOR_MARK = msgpack.packb(msgpack.ExtType(VECTOR, b""))
+_MAP_MARK = msgpack.packb(msgpack.ExtType(MAP, b""))
+_LONG_TEXT, _LONG_BINARY = b"\xdb", b"\xc6"  # of msgpack, each followed by a length of 4 bytes
 
 
 def encode_slices(state: Any) -> Iterator[bytes]:
-    """The state's encoding in small pieces.
+    """The state's encoding in small pieces; some are empty. None takes long, whatever the state is.
 
     Raises:
-        MalformedValue: a part of it is of a type that a state can't hold, or an integer or str that doesn't encode.
+        MalformedValue: a part of it is of a type that a state can't hold, an integer or str that doesn't encode, or
+            nested too deep.
     """
-    packer = msgpack.Packer()
     try:
-        yield from _slices(state, packer)
+        yield from _slices(state)
     except OverflowError as error:
         raise MalformedValue("the state holds an integer of more than 64 bits") from error
     except UnicodeEncodeError as error:
         raise MalformedValue("the state holds a str with a lone surrogate") from error
-    except RecursionError as error:
-        raise MalformedValue("the state is nested too deep") from error
 
 
 def encode_state(state: Any) -> bytes:
     """The state's encoding at once."""
     return b"".join(encode_slices(state))
-
-
-def decode_state(packed: bytes) -> Any:
-    """The state that `encode_state` encoded, equal and of the same types.
-
-    Raises:
-        MalformedValue: these bytes are none.
-    """
-    try:
-        state = msgpack.unpackb(packed, strict_map_key=True, ext_hook=_mark, list_hook=_revive, object_hook=_checked)
-        _refuse_strays([state])
-        return state
-    except (ValueError, TypeError, OverflowError, RecursionError, KeyError, msgpack.UnpackException) as error:
-        raise MalformedValue(f"these bytes are no state: {error}") from error
 
 
 def digest(slices: Iterable[bytes]) -> bytes:
@@ -87,43 +70,93 @@ def to_plain(state: Any) -> Any:
     return state.hex() if kind is bytes else state
 
 
-def _slices(value: Any, packer: msgpack.Packer) -> Iterator[bytes]:
-    kind = type(value)
-    if kind in _SCALARS:
-        yield packer.pack(value)
-    elif kind is list:
-        yield packer.pack_array_header(len(value))
-        yield from _elements(value, packer)
-    elif kind is dict:
-        yield packer.pack_map_header(len(value))
-        yield from _elements(_pairs(value.items()), packer)
-    elif isinstance(value, PVector) and not isinstance(value, CheckedPVector):
-        yield packer.pack_array_header(len(value) + 1) + _VECTOR_MARK
-        yield from _elements(value, packer)
-    elif isinstance(value, PMap) and not isinstance(value, CheckedPMap):
-        # Sorted, because a pmap's own order follows str hashes, which differ between processes.
-        yield packer.pack_array_header(2 * len(value) + 1) + _MAP_MARK
-        yield from _elements(_pairs((key, value[key]) for key in sorted(value, key=_checked_key)), packer)
-    else:
-        raise MalformedValue(f"a state can't hold a {kind.__name__}: use lists, dicts, pvector and pmap")
-
-
-def _elements(values: Iterable[Any], packer: msgpack.Packer) -> Iterator[bytes]:
+def _slices(state: Any) -> Iterator[bytes]:
+    """Descend into containers without recursion: a piece is what was packed since the last, however deep that was."""
+    packer = msgpack.Packer()
+    pack = packer.pack
+    open_containers: list[Iterator[Any]] = [iter((state,))]
     group: list[bytes] = []
-    for value in values:
-        if type(value) in _SCALARS:
-            group.append(packer.pack(value))
-            if len(group) >= GROUP_ELEMENTS:
-                yield b"".join(group)
-                group = []
-        else:
+    group_bytes = 0
+    while open_containers:
+        if len(group) >= GROUP_ELEMENTS:  # of containers that hold nothing
             yield b"".join(group)
-            group = []
-            yield from _slices(value, packer)
+            group, group_bytes = [], 0
+        for value in open_containers[-1]:
+            kind = type(value)
+            if kind in _SHORT or (kind in _TEXT and len(value) < GROUP_BYTES):
+                group.append(packed := pack(value))
+                group_bytes += len(packed)
+            elif kind in _TEXT:
+                yield b"".join(group)
+                group, group_bytes = [], 0
+                yield from _long(value)
+            else:
+                if len(open_containers) > limits.STATE_DEPTH_MAX:
+                    raise MalformedValue("the state is nested too deep")
+                head, elements = yield from _opened(value, packer)
+                group.append(head)
+                open_containers.append(elements)
+                break  # its elements come first
+            if len(group) >= GROUP_ELEMENTS or group_bytes >= GROUP_BYTES:
+                yield b"".join(group)
+                group, group_bytes = [], 0
+        else:
+            open_containers.pop()
     yield b"".join(group)
 
 
+def _opened(value: Any, packer: msgpack.Packer) -> Generator[bytes, None, tuple[bytes, Iterator[Any]]]:
+    """How a container begins, and the values that follow."""
+    kind = type(value)
+    if kind is list:
+        return packer.pack_array_header(len(value)), iter(value)
+    if kind is dict:
+        return packer.pack_map_header(len(value)), _pairs(value.items())
+    if isinstance(value, PVector) and not isinstance(value, CheckedPVector):
+        return packer.pack_array_header(len(value) + 1) + _VECTOR_MARK, iter(value)
+    if isinstance(value, PMap) and not isinstance(value, CheckedPMap):
+        # Sorted, because a pmap's own order follows str hashes, which differ between processes.
+        keys = yield from _sorted_keys(value)
+        return packer.pack_array_header(2 * len(value) + 1) + _MAP_MARK, _pairs((key, value[key]) for key in keys)
+    raise MalformedValue(f"a state can't hold a {kind.__name__}: use lists, dicts, pvector and pmap")
+
+
+def _sorted_keys(held: PMap[Any, Any]) -> Generator[bytes, None, Iterator[str]]:
+    """The keys in order, sorted in slices."""
+    runs: list[list[str]] = []
+    keys = iter(held)
+    while group := list(islice(keys, GROUP_ELEMENTS)):
+        if not runs or len(runs[-1]) >= RUN_ELEMENTS:
+            runs.append([])
+        runs[-1].extend(map(_checked_key, group))
+        if len(runs[-1]) >= RUN_ELEMENTS or len(group) < GROUP_ELEMENTS:
+            runs[-1].sort()
+        yield b""
+    if runs:
+        runs[-1].sort()
+    return merge(*runs) if len(runs) > 1 else chain(*runs)
+
+
+def _long(value: str | bytes) -> Iterator[bytes]:
+    """A long str or bytes in pieces. A str's length in bytes comes before it, so it is encoded twice."""
+    length = 0
+    for piece in _pieces(value):
+        length += len(piece)
+        yield b""
+    if length >= 2**32:
+        raise MalformedValue(f"the state holds a {type(value).__name__} of {length:,} bytes")
+    yield (_LONG_TEXT if type(value) is str else _LONG_BINARY) + length.to_bytes(4, "big")
+    yield from _pieces(value)
+
+
+def _pieces(value: str | bytes) -> Iterator[bytes]:
+    for start in range(0, len(value), GROUP_BYTES):
+        piece = value[start : start + GROUP_BYTES]
+        yield piece.encode() if isinstance(piece, str) else piece
+
+
 def _checked_key(key: Any) -> str:
+    """The key of a map; raises MalformedValue if it is no str."""
     if type(key) is not str:
         raise MalformedValue(f"a state's keys are str, not {type(key).__name__}")
     return key
@@ -133,32 +166,3 @@ def _pairs(items: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
     for key, value in items:
         yield _checked_key(key)
         yield value
-
-
-def _mark(code: int, _data: bytes) -> _Mark:
-    return _MARKS[code]
-
-
-def _refuse_strays(values: Iterable[Any]) -> None:
-    """Refuse what the encoder never writes: a marker that marks nothing, a timestamp."""
-    for value in values:
-        if type(value) is _Mark or type(value) is msgpack.Timestamp:
-            raise MalformedValue("these bytes are no state: an extension type stands where a value should")
-
-
-def _checked(found: dict[Any, Any]) -> dict[Any, Any]:
-    for key in found:
-        _checked_key(key)
-    _refuse_strays(found.values())
-    return found
-
-
-def _revive(items: list[Any]) -> Any:
-    _refuse_strays(islice(items, 1, None))
-    if items and type(items[0]) is msgpack.Timestamp:
-        _refuse_strays(items)
-    if items and type(items[0]) is _Mark:
-        if items[0] is _MARKS[_VECTOR]:
-            return pvector(items[1:])
-        return pmap(_checked(dict(zip(items[1::2], items[2::2], strict=True))))
-    return items

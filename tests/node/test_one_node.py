@@ -42,7 +42,7 @@ from conflux.wire.clients import (
     Unwatch,
     Watch,
 )
-from conflux.wire.states import decode_state
+from conflux.wire.state_decoder import decode_state
 from tests.node.harness import World
 
 

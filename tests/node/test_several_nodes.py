@@ -33,7 +33,7 @@ from conflux.wire.clients import (
 )
 from conflux.wire.frames import NO_CLUSTER, NOBODY
 from conflux.wire.peers import PEERS, AskReadIndex, Forward, Founder, Hello, ReadIndex
-from conflux.wire.states import decode_state
+from conflux.wire.state_decoder import decode_state
 from tests.node.harness import Disk, World, label_of
 
 

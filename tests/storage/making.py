@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from conflux.raft.entry import Entry, Kind
-from conflux.storage.interface import Storage
+from conflux.storage.interface import SnapshotHeader, Storage
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,6 +41,18 @@ def append(storage: Storage, new: Iterable[Entry], commit_index: int = 0) -> Non
 def read_all(storage: Storage, first: int, last: int) -> list[Entry]:
     """Entries first..last, without a limit."""
     return storage.read(first, last, 2**62)
+
+
+def take_snapshot(
+    storage: Storage, index: int, term: int, chunks: Iterable[bytes] = (b"state",), **header: Any
+) -> SnapshotHeader:
+    """A finished snapshot at an entry."""
+    made = SnapshotHeader(index=index, term=term, **{"revision": index, "fields": b"", **header})
+    writer = storage.snapshots.begin(made)
+    for chunk in chunks:
+        writer.write(chunk)
+    writer.finish().close()
+    return made
 
 
 def run(processes: Processes, module: str, *arguments: object) -> subprocess.Popen[str]:

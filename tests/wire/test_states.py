@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pyrsistent import PMap, PVector, m, pdeque, plist, pmap, pset, pvector, v
 
 from conflux.errors import MalformedValue
-from conflux.wire.states import GROUP_ELEMENTS, decode_state, digest, encode_slices, encode_state, to_plain
+from conflux.wire.state_decoder import StateDecoder, decode_state
+from conflux.wire.states import GROUP_ELEMENTS, digest, encode_slices, encode_state, to_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -207,3 +208,152 @@ def test_a_state_is_shown_as_json_can_show_it():
     state = {"a": v(1, m(b=[b"\x01\xff"])), "c": None}
     assert to_plain(state) == {"a": [1, {"b": ["01ff"]}], "c": None}
     assert type(to_plain(v())) is list and type(to_plain(m())) is dict
+
+
+def decoded_in_steps(packed: bytes, chunk_bytes: int) -> Any:
+    decoder = StateDecoder(len(packed))
+    for start in range(0, len(packed), chunk_bytes):
+        decoder.feed(packed[start : start + chunk_bytes])
+        while decoder.step():
+            pass
+    return decoder.finish()
+
+
+@given(states, st.integers(min_value=1, max_value=40))
+def test_a_state_comes_back_from_chunks_of_any_size(state, chunk_bytes):
+    packed = encode_state(state)
+    assert same(decoded_in_steps(packed, chunk_bytes), state)
+
+
+MANY = 3 * GROUP_ELEMENTS + 7
+LARGE = {
+    "list": list(range(MANY)),
+    "dict": {f"{number}": number for number in range(MANY)},
+    "vector": pvector(range(MANY)),
+    "map": pmap({f"{number}": number for number in range(MANY)}),
+    "empty lists": [[]] * MANY,
+    "small dicts": [{"a": [number]} for number in range(MANY)],
+    "texts": ["text " * 500] * MANY,
+}
+NESTED = [
+    *LARGE.values(),
+    [LARGE, [LARGE["map"]], {"in": v(LARGE["vector"], m(a=LARGE["dict"]))}],
+    pvector([m(a=1, b=v(2))] * MANY),
+    pmap({f"{number}": v(number, LARGE["list"][: number % 600]) for number in range(700)}),
+    "long and wide ü\U0001f600" * 20_000,
+    b"long" * 50_000,
+    ["a" * 65_535, "a" * 65_536, "ü" * 65_536, b"a" * 65_535, b"a" * 65_536],
+]
+
+
+def unsliced(state: Any) -> bytes:
+    """The encoding, written down the short way."""
+    if isinstance(state, PVector):
+        head = msgpack.Packer().pack_array_header(len(state) + 1) + msgpack.packb(msgpack.ExtType(1, b""))
+        return head + b"".join(map(unsliced, state))
+    if isinstance(state, PMap):
+        head = msgpack.Packer().pack_array_header(2 * len(state) + 1) + msgpack.packb(msgpack.ExtType(2, b""))
+        return head + b"".join(msgpack.packb(key) + unsliced(state[key]) for key in sorted(state))
+    if isinstance(state, list):
+        return msgpack.Packer().pack_array_header(len(state)) + b"".join(map(unsliced, state))
+    if isinstance(state, dict):
+        pairs = (msgpack.packb(key) + unsliced(value) for key, value in state.items())
+        return msgpack.Packer().pack_map_header(len(state)) + b"".join(pairs)
+    return msgpack.packb(state)
+
+
+@given(states)
+def test_the_encoding_is_the_one_that_hashes_were_made_of(state):
+    assert encode_state(state) == unsliced(state)
+
+
+@pytest.mark.parametrize("state", NESTED, ids=lambda state: type(state).__name__)
+def test_large_states_of_every_kind_come_back_and_have_the_same_encoding(state):
+    packed = encode_state(state)
+    assert packed == unsliced(state)
+    assert same(decoded_in_steps(packed, 100_003), state)
+
+
+class Counted:
+    """Counts what one slice touches: calls of Python and C between two looks at the clock."""
+
+    def __init__(self) -> None:
+        self.calls = self.most = 0
+
+    def __call__(self, _frame: Any, event: str, _argument: Any) -> None:
+        self.calls += event in ("call", "c_call")
+
+    def slice(self, work: Any) -> Any:
+        self.calls = 0
+        sys.setprofile(self)
+        try:
+            return work()
+        finally:
+            sys.setprofile(None)
+            self.most = max(self.most, self.calls)
+
+
+@pytest.mark.parametrize("kind", list(LARGE))
+@pytest.mark.parametrize("times", [1, 8])
+def test_a_slice_touches_so_many_elements_and_no_more_however_large_the_state(kind, times):
+    state = LARGE[kind]
+    state = (
+        {f"{n} {k}": x for n in range(times) for k, x in state.items()} if hasattr(state, "items") else state * times
+    )
+    state = pmap(state) if kind == "map" else state
+    counted, slices, end = Counted(), encode_slices(state), object()
+    while counted.slice(lambda: next(slices, end)) is not end:
+        pass
+    decoder = StateDecoder(2**30)
+    decoder.feed(encode_state(state))
+    while counted.slice(decoder.step):
+        pass
+    assert counted.most < 40 * GROUP_ELEMENTS
+
+
+def test_pieces_are_small_however_large_what_they_are_of():
+    for state in NESTED:
+        assert max(map(len, encode_slices(state))) <= 5 * 64 * 1024
+
+
+@pytest.mark.parametrize("depth", [2, 399])
+def test_a_nested_state_comes_back(depth):
+    state: Any = 1
+    for _ in range(depth):
+        state = [state]
+    packed = encode_state(state)
+    assert encode_state(decoded_in_steps(packed, 7)) == packed
+    with pytest.raises(MalformedValue, match="too deep"):
+        encode_state([[state]] if depth == 399 else [encode_loop()])
+
+
+def encode_loop() -> Any:
+    loop: dict[str, Any] = {}
+    loop["a"] = v(loop)
+    return loop
+
+
+@pytest.mark.parametrize("times", [1, MANY])
+@pytest.mark.parametrize(
+    "items",
+    [[b"\xa1b", b"\x01", b"\xa1a", b"\x01"], [b"\xa1a", b"\x01", b"\xa1a", b"\x01"], [b"\x01", b"\x01"], [b"\xa1a"]],
+    ids=["out of order", "twice", "number", "no value"],
+)
+def test_a_map_that_the_encoder_never_writes_is_not_decoded_however_large(items, times):
+    before = b"".join(msgpack.packb(f"A{number:06}") + b"\x01" for number in range(times))
+    head = msgpack.Packer().pack_array_header(1 + 2 * times + len(items)) + b"\xc7\x00\x02"
+    with pytest.raises(MalformedValue):
+        decode_state(head + before + b"".join(items))
+
+
+@pytest.mark.parametrize("what", [msgpack.Timestamp(5), msgpack.ExtType(1, b""), msgpack.ExtType(7, b"")])
+@pytest.mark.parametrize("where", [0, 5, MANY - 1])
+@pytest.mark.parametrize("mark", [None, 1, 2])
+def test_a_stray_is_found_in_a_large_container(what, where, mark):
+    values: list[Any] = [f"{number:06}" for number in range(MANY + MANY % 2)]
+    values[where] = what
+    head = [] if mark is None else [msgpack.ExtType(mark, b"")]
+    if (mark, where, what) == (None, 0, msgpack.ExtType(1, b"")):
+        pytest.skip("that is a vector")
+    with pytest.raises(MalformedValue):
+        decode_state(msgpack.packb(head + values))

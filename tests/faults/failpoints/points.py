@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # Which points there are, and what a node does when it passes: "leader", "follower", "any" (in each role), "candidate",
-# "forming", "starting".
+# "forming", "starting", "compacting".
 POINTS = {
     "propose.before": "leader",  # judged, not yet in the log
     "propose.after": "leader",  # in the log, neither sent nor on disk
@@ -46,6 +46,18 @@ POINTS = {
     "start.reading": "starting",  # in the middle of the log
     "start.folding": "starting",
     "start.before_listening": "starting",
+    "snapshot.begun": "compacting",
+    "snapshot.written": "compacting",  # a chunk of it
+    "snapshot.before_end": "compacting",  # every chunk
+    "snapshot.before_sync": "compacting",
+    "snapshot.after_sync": "compacting",
+    "snapshot.after_rename": "compacting",
+    "snapshot.finished": "compacting",  # durable, the log doesn't know
+    "base.in_transaction": "compacting",  # put, not committed
+    "base.installed": "compacting",  # nothing deleted
+    "compact.in_transaction": "compacting",
+    "compact.after": "compacting",
+    "snapshot.removed": "compacting",  # renamed, perhaps not unlinked
     "form.before_self": "forming",  # a directory that does not say whose it is
     "form.after_self": "forming",
     "form.before_accepted": "forming",
@@ -84,7 +96,7 @@ def set_trap(spec: str, directory: str, *, arm: str) -> Trap:
     trap = Trap(name, int(count or 1), Path(directory), arm != "signal")
     if arm == "signal":
         signal.signal(signal.SIGUSR1, trap.arm)
-    for install in (_in_storage, _in_replica, _in_links, _in_answers, _at_start, _in_formation):
+    for install in (_in_storage, _in_replica, _in_links, _in_answers, _at_start, _in_formation, _in_compaction):
         install(trap.passing)
     return trap
 
@@ -228,3 +240,24 @@ def _in_formation(passing: Passing) -> None:
             before=lambda *_, point=point, **__: passing(f"form.before_{point}"),
             after=lambda *_, point=point, **__: passing(f"form.after_{point}"),
         )
+
+
+def _in_compaction(passing: Passing) -> None:
+    from conflux.storage.lmdb_storage import LmdbStorage
+    from conflux.storage.snapshot_writer import LmdbSnapshotWriter
+    from conflux.storage.snapshots import LmdbSnapshots
+
+    def at(point: str) -> Callable[..., None]:
+        return lambda *_, **__: passing(point)
+
+    around(LmdbSnapshots, "begin", after=at("snapshot.begun"))
+    around(LmdbSnapshotWriter, "write", after=at("snapshot.written"))
+    around(LmdbSnapshotWriter, "start_finish", before=at("snapshot.before_end"))
+    around(LmdbSnapshotWriter, "_sync", before=at("snapshot.before_sync"), after=at("snapshot.after_sync"))
+    around(LmdbSnapshotWriter, "_rename", after=at("snapshot.after_rename"))
+    around(LmdbSnapshotWriter, "finish", after=at("snapshot.finished"))
+    around(LmdbStorage, "_put_base", after=at("base.in_transaction"))
+    around(LmdbStorage, "install_base", after=at("base.installed"))
+    around(LmdbStorage, "_delete", after=at("compact.in_transaction"))
+    around(LmdbStorage, "compact_some", after=at("compact.after"))
+    around(LmdbSnapshots, "_remove", after=at("snapshot.removed"))
