@@ -108,6 +108,9 @@ class Installer:
             fetch.leader = offer.leader
             return
         self._drop()
+        if any((header.index, header.term) == (offer.index, offer.term) for header in self._storage.snapshots.all()):
+            self._finished(self._storage.snapshots.open(offer.index))  # whole, but the disk had no room to install it
+            return
         self._fetch = _Fetch(leader=offer.leader, index=offer.index, asked_s=now_s)
         self._ask_for(self._fetch, now_s)
 

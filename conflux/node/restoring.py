@@ -22,7 +22,7 @@ def read_machine(snapshot: Snapshot, app: App[object, object]) -> Iterator[Machi
     fields = image.decode_fields(header.fields)
     image.check_app(fields, app)
     chunks = (snapshot.chunk(number) for number in range(snapshot.chunk_count))
-    return image.decode_slices(fields, chunks, index=header.index, term=header.term)
+    return image.decode_slices(fields, chunks, index=header.index, term=header.term, bytes_total=snapshot.body_bytes)
 
 
 def restored_machine(storage: Storage, app: App[object, object]) -> Machine | None:

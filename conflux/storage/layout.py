@@ -97,6 +97,11 @@ def checked_term(index: int, value: memoryview) -> int:
     return int(term)
 
 
+def is_membership(value: memoryview) -> bool:
+    """True where an entry's value is of that kind."""
+    return value[_ENTRY.size - _CHECKSUM.size - 1] == Kind.MEMBERSHIP
+
+
 def payload_bytes(value: memoryview) -> int:
     """How long the payload of an entry's value is."""
     return len(value) - _ENTRY.size

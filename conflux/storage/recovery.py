@@ -20,7 +20,7 @@ def recover(environment: Environment) -> tuple[HardState, Restored]:
         hard = read_hard_state(environment, transaction)
         read_facts(environment, transaction)
         last_index = last_log_index(environment, transaction, hard)
-    term_starts = _term_starts(environment, hard, last_index)
+    term_starts, membership_indices = _look_through(environment, hard, last_index)
     last_term = term_starts[-1][1] if term_starts else hard.snapshot_term
     if hard.commit_index > last_index:
         raise Damaged(f"entry {hard.commit_index} was committed, but the log ends at {last_index}")
@@ -35,15 +35,19 @@ def recover(environment: Environment) -> tuple[HardState, Restored]:
         last_index=last_index,
         last_term=last_term,
         term_starts=term_starts,
+        membership_indices=membership_indices,
     )
 
 
-def _term_starts(environment: Environment, hard: HardState, last_index: int) -> tuple[tuple[int, int], ...]:
-    """Where each term begins in the log, from one look-up per entry.
+def _look_through(
+    environment: Environment, hard: HardState, last_index: int
+) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+    """Where each term begins in the log, and where its membership entries are, from one look-up per entry.
 
     Not a walk from page to page: that wouldn't notice that an upper page leads searches past an entry.
     """
     term_starts: list[tuple[int, int]] = []
+    membership_indices: list[int] = []
     current_term = hard.snapshot_term
     with environment.env.begin(environment.log, buffers=True) as transaction:
         for index in range(hard.snapshot_index + 1, last_index + 1):
@@ -51,9 +55,11 @@ def _term_starts(environment: Environment, hard: HardState, last_index: int) -> 
             if value is None:
                 raise Damaged(f"entry {index} is missing; the log ends at {last_index}")
             term = layout.checked_term(index, value)
+            if layout.is_membership(value):
+                membership_indices.append(index)
             if term < current_term:
                 raise Damaged(f"entry {index} is of term {term}, after one of term {current_term}")
             if term > current_term or not term_starts:
                 term_starts.append((index, term))
                 current_term = term
-    return tuple(term_starts)
+    return tuple(term_starts), tuple(membership_indices)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,9 +23,11 @@ from conflux.store.machine import HashPoint, Machine
 from conflux.store.records import MembersChanged, members_changed
 from conflux.store.session import Segment, Session
 from conflux.wire.clients import Outcome
-from conflux.wire.states import decode_state, encode_slices
+from conflux.wire.state_decoder import StateDecoder
+from conflux.wire.states import encode_slices
 
 IMAGE_VERSION = 1
+PARTS_PER_STEP = 16
 _LENGTH = struct.Struct(">I")
 _END = _LENGTH.pack(0)
 
@@ -127,27 +129,30 @@ def encode_body(machine: Machine) -> Iterator[bytes]:
     yield from encode_slices(machine.state)
 
 
-def decode_slices(fields: Fields, chunks: Iterable[bytes], *, index: int, term: int) -> Iterator[Machine | None]:
+def decode_slices(
+    fields: Fields, chunks: Iterable[bytes], *, index: int, term: int, bytes_total: int
+) -> Iterator[Machine | None]:
     """The machine that `encode_fields` and `encode_body` were asked to keep, at last; None while there's more to do.
 
     Args:
         chunks: the body, cut anyhow.
+        bytes_total: of all chunks.
 
     Raises:
         Damaged: these bytes hold none.
     """
-    parts = []
-    for chunk in chunks:
-        parts.append(chunk)
-        yield None
-    body = b"".join(parts)
-    sessions, place = _sessions(body)
+    reader = _BodyReader(bytes_total)
+    try:
+        for chunk in chunks:
+            reader.feed(chunk)
+            while reader.step():
+                yield None
+            yield None
+        sessions, state = reader.finish()
+    except (ValueError, MalformedValue) as error:  # msgspec's errors are of the first kind
+        raise Damaged(f"a snapshot's body does not decode: {error}") from error
     if len(sessions) != fields.sessions:
         raise Damaged(f"a snapshot holds {len(sessions)} sessions, and should hold {fields.sessions}")
-    try:
-        state = decode_state(body[place:])
-    except MalformedValue as error:
-        raise Damaged(f"a snapshot's state does not decode: {error}") from error
     yield Machine(
         index=index,
         term=term,
@@ -164,29 +169,71 @@ def decode_slices(fields: Fields, chunks: Iterable[bytes], *, index: int, term: 
     )
 
 
+class _BodyReader:
+    """Takes a body bit by bit: sessions first, then the state."""
+
+    def __init__(self, bytes_total: int) -> None:
+        self._buffer = bytearray()
+        self._heads: list[_SessionHead] = []
+        self._segments: dict[int, list[Segment]] = {}
+        self._in_state = False
+        self._state = StateDecoder(bytes_total)
+
+    def feed(self, chunk: bytes) -> None:
+        """The next bytes."""
+        if self._in_state:
+            self._state.feed(chunk)
+        else:
+            self._buffer += chunk
+
+    def step(self) -> bool:
+        """Do a little; True while there's more to do with what was fed."""
+        if self._in_state:
+            return self._state.step()
+        place = 0
+        for _ in range(PARTS_PER_STEP):
+            part = self._next_part(place)
+            if part is None:
+                break
+            place += _LENGTH.size + len(part)
+            if not part:
+                self._in_state = True
+                self._state.feed(bytes(self._buffer[place:]))
+                break
+            self._take(_part_decoder.decode(part))
+        else:
+            del self._buffer[:place]
+            return True
+        del self._buffer[:place]
+        return self._in_state
+
+    def finish(self) -> tuple[dict[int, Session], Any]:
+        """Sessions and state."""
+        while self.step():
+            pass
+        if not self._in_state:
+            raise MalformedValue("the end is missing")
+        return {head.id: _session(head, self._segments[head.id]) for head in self._heads}, self._state.finish()
+
+    def _next_part(self, place: int) -> bytes | None:
+        """The part that stands at `place`; empty: the last one was before it. None: it isn't there yet."""
+        if len(self._buffer) < place + _LENGTH.size:
+            return None
+        (length,) = _LENGTH.unpack_from(self._buffer, place)
+        start = place + _LENGTH.size
+        return bytes(self._buffer[start : start + length]) if len(self._buffer) >= start + length else None
+
+    def _take(self, part: _SessionHead | _SegmentPart) -> None:
+        if isinstance(part, _SessionHead):
+            self._heads.append(part)
+            self._segments[part.id] = []
+        elif self._heads:
+            self._segments[self._heads[-1].id].append(_segment(part))
+
+
 def _part(part: _SessionHead | _SegmentPart) -> bytes:
     packed = _encode(part)
     return _LENGTH.pack(len(packed)) + packed
-
-
-def _sessions(body: bytes) -> tuple[dict[int, Session], int]:
-    """The sessions, and where the state begins."""
-    heads: dict[int, _SessionHead] = {}
-    segments: dict[int, list[Segment]] = {}
-    current: list[Segment] | None = None
-    place = 0
-    try:
-        while length := _LENGTH.unpack_from(body, place)[0]:
-            part = _part_decoder.decode(body[place + _LENGTH.size : place + _LENGTH.size + length])
-            place += _LENGTH.size + length
-            if isinstance(part, _SessionHead):
-                heads[part.id] = part
-                current = segments[part.id] = []
-            elif current is not None:
-                current.append(_segment(part))
-    except (ValueError, struct.error) as error:  # msgspec's errors are of the first kind
-        raise Damaged(f"a snapshot's sessions do not decode: {error}") from error
-    return {each: _session(head, segments[each]) for each, head in heads.items()}, place + _LENGTH.size
 
 
 def _segment(part: _SegmentPart) -> Segment:
