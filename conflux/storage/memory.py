@@ -54,6 +54,8 @@ class MemoryStorage:
         check_range(first, last)
         if not self._hard.snapshot_index < first <= self._last_index:
             raise KeyError(first)
+        if first == last:
+            return [self._log[self._position(first)]]
         entries: list[Entry] = []
         payload_bytes = 0
         for entry in self._log[self._position(first) : self._position(last) + 1]:

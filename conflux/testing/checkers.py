@@ -17,6 +17,7 @@ from conflux.store.machine import Machine
 from conflux.testing.violation import require
 
 if TYPE_CHECKING:
+    from conflux.node.directory import Directory
     from conflux.testing.history import Call
     from conflux.testing.host import Host
 
@@ -61,12 +62,16 @@ class OneCluster(Checker):
     def __init__(self) -> None:
         self._formed: set[str] = set()
         self._clusters: dict[str, str] = {}
+        self._seen: dict[str, Directory] = {}  # by label: it never changes, a node that knows more has another one
 
     def turned(self, host: Host) -> None:
         node = host.node
-        if node is None or node.directory.cluster_id is None:
+        if node is None or self._seen.get(host.label) is node.directory:
             return
+        self._seen[host.label] = node.directory
         cluster = node.directory.cluster_id
+        if cluster is None:
+            return
         require(self._clusters.setdefault(host.label, cluster) == cluster, "{} stays in its cluster", host.label)
         self._formed.add(cluster)
         require(len(self._formed) == 1, "one cluster: {} is of another one than {}", host.label, self._clusters)
@@ -138,6 +143,8 @@ class CommitsAgree(Checker):
             return
         now = (host.opened, host.node.replica.raft.commit_index)
         before = self._committed.get(host.label, (0, 0))
+        if now == before:
+            return
         require(now >= before, "the commit index never goes back: {} from {} to {}", host.label, before[1], now[1])
         self._committed[host.label] = now
 
@@ -198,6 +205,8 @@ class AnsweredIsOnDisk(Checker):
             self._told.append(call)  # a program that embeds the node is told before the checkers are
 
     def turned(self, host: Host) -> None:
+        if not self._told:
+            return
         for call in self._told:
             assert isinstance(call.result, Committed)
             index = call.result.index

@@ -22,6 +22,7 @@ from conflux.testing.trace import Trace
 from conflux.testing.weather import Weather
 from conflux.testing.workload import DrawCall
 
+PATIENCE = 5  # how much longer than usual clients do nothing where one that would act has too much unfinished
 SECONDS_PER_STEP_MAX = 0.01  # simulated: where less happens, a run ends before it has all its steps
 
 
@@ -93,8 +94,9 @@ class SimulatedCluster:
     def run(self, steps: int) -> None:
         """Let so many steps happen; fewer where nodes are down for most of the time."""
         end, end_s = self.steps + steps, self.schedule.now_s + steps * SECONDS_PER_STEP_MAX
-        while self.steps < end and self.schedule.now_s < end_s:
-            self.schedule.run_next()
+        schedule, run_next = self.schedule, self.schedule.run_next
+        while self.steps < end and schedule.now_s < end_s:
+            run_next()
 
     def run_until(self, condition: Callable[[], bool], deadline_s: float) -> bool:
         """Let time pass until `condition` holds. False: it did not in time."""
@@ -200,9 +202,11 @@ class SimulatedCluster:
         if knobs.embedded:
             everyone += [client for host in self.hosts_up for client in host.embedded]
         client = random.choice(everyone)
+        pause_s = random.expovariate(len(everyone) / knobs.pause_s)
         if client.unfinished < knobs.unfinished_max:
             self._act(client)
-        pause_s = random.expovariate(len(everyone) / knobs.pause_s)
+        else:
+            pause_s *= PATIENCE
         self.schedule.at(self.schedule.now_s + pause_s, self._clients_act)
 
     def _act(self, client: SimulatedClient | EmbeddedClient) -> None:

@@ -173,18 +173,19 @@ class Host:
     def _turn_node(self, node: Node) -> float:
         assert self._end is not None and self._disk is not None
         before = self._end.frames_taken + self._disk.syncs
-        self.clock.work(self._cluster.weather.turn_cost_s)
-        waits = []
+        self.clock.busy_s += self._cluster.weather.turn_cost_s
         for client in self.embedded:
             client.turn()
         node.turn()
-        waits.append(node.wait_s())
-        waits += [client.wait_s() for client in self.embedded]
+        wait_s = node.wait_s()
+        for client in self.embedded:
+            wait_s = min(wait_s, client.wait_s())
         worked = self._end.frames_taken + self._disk.syncs - before
         self._cluster.worked(self, worked)
-        self._idle_turns = 0 if worked or min(waits) > 0 else self._idle_turns + 1
-        require(self._idle_turns < IDLE_TURNS_MAX, "{} turns and turns, and nothing comes in", self.label)
-        return min(waits)
+        self._idle_turns = 0 if worked or wait_s > 0 else self._idle_turns + 1
+        if self._idle_turns:
+            require(self._idle_turns < IDLE_TURNS_MAX, "{} turns and turns, and nothing comes in", self.label)
+        return wait_s
 
     def _ended(self, why: str, now_s: float) -> None:
         self.clock.busy_s = 0.0
