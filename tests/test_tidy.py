@@ -39,7 +39,7 @@ ARROWS: dict[str, set[str]] = {
     "node": {"usercode", "store", "raft", "storage", "transport", "discovery", "wire", "client", "app"},
     "aio": {"__init__", "app", "client", "node", "wire"},
     "testing": EVERYTHING - {"cli"},
-    "cli": EVERYTHING - {"testing"},
+    "cli": EVERYTHING,
     "demo": EVERYTHING - {"testing"},
     "__main__": {"cli"},
     "__init__": EVERYTHING - {"cli", "testing"},

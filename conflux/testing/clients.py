@@ -142,6 +142,7 @@ class SimulatedClient:
         if not self.link.send(request):
             self._requester.unsent(request, now_s)
         elif self._cluster.repeats_request():
+            self._cluster.counts["requests sent twice"] += 1
             self.link.send(request)
 
     def _receive(self, address: str, message: Any, now_s: float) -> None:

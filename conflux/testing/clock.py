@@ -72,6 +72,10 @@ class SimulatedClock:
         """See `Clock`."""
         return START_WALL_US + int((self.true_s - START_S) * 1e6) + self._wall_offset_us
 
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set; the monotonic one knows nothing of that."""
+        self._wall_offset_us += int(seconds * 1e6)
+
     def work(self, seconds: float) -> None:
         """Let the machine be busy."""
         self.busy_s += seconds

@@ -31,6 +31,7 @@ class SimulatedCluster:
 
     Attributes:
         steps: messages, requests and disk completions that nodes have handled.
+        idle_turns: turns of nodes in which there was none of these, only time that passed.
         counts: how often what happened.
         healed: nothing breaks any more.
     """
@@ -48,7 +49,8 @@ class SimulatedCluster:
         self.random = random
         self.trace = trace
         self.steps = 0
-        self.counts: Counter[str] = Counter()
+        self.idle_turns = 0
+        self.counts: Counter[str] = Counter([f"runs of {weather.nodes} node{'s' if weather.nodes > 1 else ''}"])
         self.healed = False
         self.schedule = Schedule()
         trace.now_s = lambda: self.schedule.now_s
@@ -144,6 +146,8 @@ class SimulatedCluster:
     def worked(self, host: Host, steps: int) -> None:
         """A node had a turn in which it handled so much."""
         self.steps += steps
+        if not steps:
+            self.idle_turns += 1
         for tell in self.tell_turned:
             tell(host)
 

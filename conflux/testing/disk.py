@@ -14,6 +14,7 @@ from conflux.storage.memory import MemoryStorage
 from conflux.testing.clock import SimulatedClock
 
 READ_ENTRIES_MAX = 64
+TORN = 0.3  # of the transactions that a crash does not keep, these are there in part
 
 
 class SimulatedCrash(BaseException):
@@ -116,7 +117,9 @@ class SimulatedDisk:
         if kept:
             write()
         if ends_badly < knobs.crash:
-            platter.counts[f"crashes during a write, {'kept' if kept else 'lost'}"] += 1
+            # A torn transaction is found out by its checksum, and counts as lost: LMDB goes on from the page before.
+            lost = "torn" if random.random() < TORN else "lost"
+            platter.counts[f"crashes during a write, {'kept' if kept else lost}"] += 1
             raise SimulatedCrash
         platter.counts["disk failures"] += 1
         raise StorageFailed("input/output error of the simulated disk")

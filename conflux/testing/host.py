@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from conflux.testing.clock import SimulatedClock
 from conflux.testing.disk import Platter, SimulatedCrash, SimulatedDisk
 from conflux.testing.ends import NodeEnd
 from conflux.testing.violation import require
+from conflux.wire.states import decode_state, encode_state
 
 if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster
@@ -135,6 +137,17 @@ class Host:
     def pause(self, until_s: float) -> None:
         """The process stands still, as after SIGSTOP; what comes in waits."""
         self.paused_until_s = max(self.paused_until_s, until_s)
+
+    def restore_from_encoding(self) -> None:
+        """From now on the node goes on from what its own state's encoding says, as if it had come from a snapshot."""
+        replica = self.node.replica if self.node is not None else None
+        if replica is None:
+            return
+        machine = replica.machine
+        state = decode_state(encode_state(machine.state))
+        require(state == machine.state, "a state comes back from its encoding as it was, on {}: {}", self.label, state)
+        replica.machine = replace(machine, state=state)
+        self._cluster.counts["states restored"] += 1
 
     def heal(self) -> None:
         """The machine is well again, and stays so."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from random import Random
 from typing import Any
@@ -56,6 +56,11 @@ FAULTS = (
     "all disks stall",
     "one disk stalls",
     "transfer leadership",
+    "triangle",
+    "clock jumps",
+    "the leader's clock is an hour off",
+    "a request is lost in a session's window",
+    "restored from its state's encoding",
 )
 
 
@@ -133,6 +138,11 @@ class Weather:
             fault_s_max=longest_s * random.choice([0.5, 2, 5]),
             faults={fault: random.random() for fault in FAULTS if random.random() < 0.6},
         )
+
+    def without(self, faults: Iterable[str]) -> Weather:
+        """The same weather, without these kinds of faults."""
+        left = {fault: weight for fault, weight in self.faults.items() if fault not in {*faults}}
+        return replace(self, faults=left)
 
     def options(self, label: str) -> NodeOptions:
         """A node's options."""
