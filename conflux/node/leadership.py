@@ -42,10 +42,12 @@ class _Pending:
     machine: Machine  # provisional now, committed when the entry is
     opened: list[tuple[Origin, SessionOpened]] = field(default_factory=list)
     waiters: list[tuple[Origin, int, Segment]] = field(default_factory=list)  # (who, session, outcomes)
+    expired: list[tuple[Origin, int, Refusal]] = field(default_factory=list)  # (who, request, that its session is gone)
 
     def origins(self) -> list[Origin]:
         """Who waits for this entry."""
-        return [origin for origin, _ in self.opened] + [origin for origin, _, _ in self.waiters]
+        waiting = [*self.waiters, *self.expired]
+        return [origin for origin, _ in self.opened] + [origin for origin, _, _ in waiting]
 
 
 class Leadership:
@@ -103,7 +105,7 @@ class Leadership:
         while self._waiting and not turn.is_full:
             origin, request = self._waiting.take()
             self._judge(turn, pending, origin, request)
-        if turn.is_empty and not self._deadline_passed():
+        if turn.is_empty and not pending.expired and not self._deadline_passed():
             return
         payload, self.provisional = turn.finish()
         pending.machine = self.provisional
@@ -130,6 +132,8 @@ class Leadership:
             self._reply(origin, opened)
         for origin, session, segment in pending.waiters:
             self._answer(origin, session, segment, pending.term, pending.wall_time_us)
+        for origin, request, refusal in pending.expired:
+            self._refuse(origin, request, refusal)
 
     def end(self) -> list[Origin]:
         """Leadership is over. Requests that were not judged are refused; gives those whose outcome is open."""
@@ -154,7 +158,11 @@ class Leadership:
                 turn.close_session(request.session)
             case Perform():
                 judged = turn.perform(request)
-                if isinstance(judged, Refusal):
+                if isinstance(judged, Refusal) and judged.code is Code.SESSION_EXPIRED:
+                    # What ended the session may be lost with this leader, or another leads since and has opened it.
+                    # An entry behind both, be it empty, commits only if neither is so.
+                    pending.expired.append((origin, request.request, judged))
+                elif isinstance(judged, Refusal):
                     self._refuse(origin, request.request, judged)
                 else:
                     self._await(pending, origin, request, judged)
