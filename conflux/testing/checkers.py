@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from conflux.client.committed import Committed
+from conflux.errors import SessionExpired
 from conflux.raft import invariants
 from conflux.raft.configuration import majority
 from conflux.raft.effects import RoleChanged, RoleName
@@ -110,6 +111,10 @@ class LogMatching(Checker):
 
     def __init__(self) -> None:
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
+
+    def was_written(self, index: int, term: int) -> bool:
+        """True where a disk has held an entry of this term at this index."""
+        return (index, term) in self._entries
 
     def written(self, host: Host, term: int, vote: str | None, entries: Sequence[Entry]) -> None:
         if not entries:
@@ -219,16 +224,57 @@ class AnsweredIsOnDisk(Checker):
         self._told.clear()
 
 
+class ExpiredIsGone(Checker):
+    """Whoever is told that a session is gone is told so once the committed log says it: it never comes back."""
+
+    def __init__(self, commits: CommitsAgree) -> None:
+        self._commits = commits
+        self._told: list[Call] = []
+
+    def answered(self, call: Call) -> None:
+        if isinstance(call.result, SessionExpired):
+            self._told.append(call)  # a program that embeds the node is told before the checkers are
+
+    def turned(self, host: Host) -> None:
+        if not self._told:
+            return
+        open_now = self._commits.machines[-1].sessions if self._commits.machines else {}
+        for call in self._told:
+            require(call.session not in open_now, "told that its session is gone, and it is there: {}", call)
+        self._told.clear()
+
+
+class AppendedIsOnDisk(Checker):
+    """Who is content with the leader's disk is told of an entry that was on a disk (design 4)."""
+
+    def __init__(self, matching: LogMatching) -> None:
+        self._matching = matching
+        self._told: list[Call] = []
+
+    def answered(self, call: Call) -> None:
+        if call.appended and isinstance(call.result, Committed):
+            self._told.append(call)
+
+    def turned(self, host: Host) -> None:
+        for call in self._told:
+            assert isinstance(call.result, Committed)
+            written = self._matching.was_written(call.result.index, call.result.term)
+            require(written, "told that it is in a log, and no disk has held that entry: {}", call)
+        self._told.clear()
+
+
 def all_checkers(hosts: list[Host]) -> tuple[CommitsAgree, list[Checker]]:
     """One of each; the first knows the committed log."""
-    commits = CommitsAgree()
+    commits, matching = CommitsAgree(), LogMatching()
     others = [
         CoreInvariants(),
         OneCluster(),
         OneLeaderATerm(),
         OneVoteATerm(),
-        LogMatching(),
+        matching,
         LeaderCompleteness(commits),
         AnsweredIsOnDisk(commits, hosts),
+        ExpiredIsGone(commits),
+        AppendedIsOnDisk(matching),
     ]
     return commits, [commits, *others]

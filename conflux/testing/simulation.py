@@ -13,7 +13,7 @@ from conflux.node.links import GREETING_SECONDS
 from conflux.testing.checkers import all_checkers
 from conflux.testing.cluster import SimulatedCluster
 from conflux.testing.drawing import calls_of
-from conflux.testing.elsewhere import check_order_elsewhere
+from conflux.testing.elsewhere import check_order_elsewhere, digest_of
 from conflux.testing.history import Call
 from conflux.testing.judge import Judge, check_calls, check_order, check_watch
 from conflux.testing.linearizability import Append, ListRead, check_append_only
@@ -156,6 +156,8 @@ class Simulation:
 
         self._require_in_time(is_over, deadline_s, "everything that a client began ends")
         self._require_in_time(self._is_level, deadline_s, "all nodes of a healed cluster are level")
+        digests = {digest_of(host.node.machine.state) for host in self._members() if host.node is not None}
+        require(len(digests) == 1, "the states of a healed cluster have one hash")
         require(len(cluster.leaders) == 1, f"one leader: {[host.label for host in cluster.leaders]}")
         self._require_in_time(self._have_seen_all, deadline_s, "every watch sees everything")
 
