@@ -34,6 +34,7 @@ COMMANDS = {
     "logs": ("logs", "Print what the nodes here wrote to their log files."),
     "keygen": ("keygen", "Make a cluster key."),
     "destroy": ("destroy", "Delete the directories of a cluster's nodes here."),
+    "simulate": ("simulate", "Run clusters in simulated weather and judge all that happens."),
     "completion": ("completion", "Print the script that completes commands in a shell."),
 }
 

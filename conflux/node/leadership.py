@@ -44,11 +44,13 @@ class _Pending:
     change: Planned | None = None
     opened: list[tuple[Origin, SessionOpened]] = field(default_factory=list)
     waiters: list[tuple[Origin, int, Segment]] = field(default_factory=list)  # (who, session, outcomes)
+    expired: list[tuple[Origin, int, Refusal]] = field(default_factory=list)  # (who, request, that its session is gone)
 
     def origins(self) -> list[Origin]:
         """Who waits for this entry."""
         asked = [self.change.origin] if self.change is not None and self.change.origin is not None else []
-        return [origin for origin, _ in self.opened] + [origin for origin, _, _ in self.waiters] + asked
+        waiting = [*self.waiters, *self.expired]
+        return [origin for origin, _ in self.opened] + [origin for origin, _, _ in waiting] + asked
 
 
 class Leadership:
@@ -100,7 +102,7 @@ class Leadership:
         while self._waiting and not turn.is_full:
             origin, request = self._waiting.take()
             self._judge(turn, pending, origin, request)
-        if turn.is_empty and not self._deadline_passed():
+        if turn.is_empty and not pending.expired and not self._deadline_passed():
             return
         raft.propose(self._end_entry(turn, pending))
 
@@ -126,6 +128,8 @@ class Leadership:
             self._reply(origin, opened)
         for origin, session, segment in pending.waiters:
             self._answer(origin, session, segment, pending.term, pending.wall_time_us)
+        for origin, request, refusal in pending.expired:
+            self._refuse(origin, request, refusal)
 
     def end(self) -> list[Origin]:
         """Leadership is over. Requests that were not judged are refused; gives those whose outcome is open."""
@@ -188,7 +192,11 @@ class Leadership:
                 turn.close_session(request.session)
             case Perform():
                 judged = turn.perform(request)
-                if isinstance(judged, Refusal):
+                if isinstance(judged, Refusal) and judged.code is Code.SESSION_EXPIRED:
+                    # What ended the session may be lost with this leader, or another leads since and has opened it.
+                    # An entry behind both, be it empty, commits only if neither is so.
+                    pending.expired.append((origin, request.request, judged))
+                elif isinstance(judged, Refusal):
                     self._refuse(origin, request.request, judged)
                 else:
                     self._await(pending, origin, request, judged)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 from conflux.raft.core import Raft
 from conflux.raft.invariant import invariant
@@ -22,8 +21,7 @@ def term_covers_the_log(raft: Raft) -> None:
 
 
 def terms_rise_along_the_log(raft: Raft) -> None:
-    runs = raft.log.term_starts
-    rising = all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(runs))
+    rising = raft.log.terms_rise
     invariant(rising, "terms and their first indices rise along the log")
 
 

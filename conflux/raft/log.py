@@ -57,6 +57,11 @@ class Log:
         return self._terms.runs()
 
     @property
+    def terms_rise(self) -> bool:
+        """True where each run of equal terms begins later than the one before it, with a later term: always."""
+        return self._terms.rise()
+
+    @property
     def _cache_first(self) -> int:
         return self.last_index + 1 - len(self._cache)
 

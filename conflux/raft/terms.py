@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import lt
 
 from conflux.raft.invariant import invariant
 
@@ -47,6 +48,11 @@ class TermRuns:
         if run == 0:
             return 0
         return self._starts[run] - 1 if run < len(self._starts) else last_index
+
+    def rise(self) -> bool:
+        """True where first indices and terms both rise."""
+        starts, terms = self._starts, self._terms
+        return all(map(lt, starts, starts[1:])) and all(map(lt, terms, terms[1:]))
 
     def runs(self) -> tuple[tuple[int, int], ...]:
         """(first index, term) of each run, ascending."""

@@ -61,6 +61,8 @@ class MemoryStorage:
         check_range(first, last)
         if not self._hard.snapshot_index < first <= self._last_index:
             raise KeyError(first)
+        if first == last:
+            return [self._log[self._position(first)]]
         entries: list[Entry] = []
         payload_bytes = 0
         for entry in self._log[self._position(first) : self._position(last) + 1]:
@@ -103,6 +105,10 @@ class MemoryStorage:
         for name in facts:
             layout.fact_key(name)  # refuses what the disk would refuse
         self._facts.update((name, bytes(content)) for name, content in facts.items())
+
+    def reached(self) -> tuple[int, int]:
+        """(index, term) of the snapshot behind which the log begins; zeros where it begins with the first entry."""
+        return self._hard.snapshot_index, self._hard.snapshot_term
 
     def close(self) -> None:
         """Refuse further use. Calling twice is harmless."""

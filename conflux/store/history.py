@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from conflux.raft.entry import Entry
-from conflux.store.records import Calls, header_of, method_names, records_of
+from conflux.store.records import Calls, header_of, method_names, next_revision_of, records_of
 from conflux.wire.clients import Event
 
 ReadEntries = Callable[[int, int, int], Sequence[Entry]]  # (first, last, most bytes) → entries, at least one
@@ -16,7 +16,7 @@ def entry_of_revision(read: ReadEntries, first: int, last: int, revision: int) -
     low, high = first, last + 1
     while low < high:
         middle = (low + high) // 2
-        if header_of(read(middle, middle, 1)[0].payload).next_revision > revision:
+        if next_revision_of(read(middle, middle, 1)[0].payload) > revision:
             high = middle
         else:
             low = middle + 1

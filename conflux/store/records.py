@@ -21,6 +21,9 @@ PAYLOAD_VERSION = 1
 _HEADER = struct.Struct(">B3xIIQQQ")  # version, app version, actions, first revision, log time, wall time
 
 
+_REVISIONS, _REVISIONS_AT = struct.Struct(">IQ"), 8  # actions, first revision: a part of it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What every entry says of itself."""
@@ -109,6 +112,21 @@ def header_of(payload: bytes) -> Header:
         log_time_us=log_time_us,
         wall_time_us=wall_time_us,
     )
+
+
+def next_revision_of(payload: bytes) -> int:
+    """What a header says of the next action's revision, where nothing else of it is asked for.
+
+    Raises:
+        Damaged: it is none.
+    """
+    try:
+        actions, first_revision = _REVISIONS.unpack_from(payload, _REVISIONS_AT)
+    except struct.error as error:
+        raise Damaged("an entry is shorter than its header") from error
+    if payload[0] != PAYLOAD_VERSION:
+        raise Damaged(f"an entry is of format {payload[0]}, not {PAYLOAD_VERSION}")
+    return int(first_revision + actions)
 
 
 def records_of(payload: bytes) -> list[Record]:

@@ -6,7 +6,7 @@ every call that the client may still repeat, and takes a call only if all before
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from conflux.wire.clients import Outcome
 
@@ -43,8 +43,12 @@ class Session:
     def with_outcomes(self, segment: Segment, *, first_unanswered: int, log_time_us: int) -> Session:
         """The session after these calls, without what the client no longer asks for."""
         kept = tuple(old for old in self.segments if old.end > first_unanswered)
-        return replace(
-            self, next_sequence=segment.end, segments=(*kept, segment), last_used_us=max(log_time_us, self.last_used_us)
+        return Session(
+            id=self.id,
+            seconds=self.seconds,
+            last_used_us=max(log_time_us, self.last_used_us),
+            next_sequence=segment.end,
+            segments=(*kept, segment),
         )
 
     def answers(self, first: int, end: int) -> list[Segment]:

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from conflux.client.committed import Committed
+from conflux.errors import SessionExpired
 from conflux.raft import invariants
-from conflux.raft.configuration import majority
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.raft.entry import Entry
 from conflux.store.machine import Machine
+from conflux.store.membership import Membership
 from conflux.testing.violation import require
 
 if TYPE_CHECKING:
+    from conflux.node.directory import Directory
     from conflux.testing.history import Call
     from conflux.testing.host import Host
 
@@ -34,6 +36,9 @@ class Checker:
 
     def applied(self, host: Host, entry: Entry, machine: Machine) -> None:
         """A node folded a committed entry."""
+
+    def began(self, host: Host, machine: Machine) -> None:
+        """A node has this machine from a snapshot: its own, when it started, or its leader's."""
 
     def role_changed(self, host: Host, change: RoleChanged) -> None:
         """A node's role, term or leader changed."""
@@ -61,12 +66,16 @@ class OneCluster(Checker):
     def __init__(self) -> None:
         self._formed: set[str] = set()
         self._clusters: dict[str, str] = {}
+        self._seen: dict[str, Directory] = {}  # by label: it never changes, a node that knows more has another one
 
     def turned(self, host: Host) -> None:
         node = host.node
-        if node is None or node.directory.cluster_id is None:
+        if node is None or self._seen.get(host.label) is node.directory:
             return
+        self._seen[host.label] = node.directory
         cluster = node.directory.cluster_id
+        if cluster is None:
+            return
         require(self._clusters.setdefault(host.label, cluster) == cluster, "{} stays in its cluster", host.label)
         self._formed.add(cluster)
         require(len(self._formed) == 1, "one cluster: {} is of another one than {}", host.label, self._clusters)
@@ -106,13 +115,17 @@ class LogMatching(Checker):
     def __init__(self) -> None:
         self._entries: dict[tuple[int, int], tuple[Entry, int]] = {}
 
+    def was_written(self, index: int, term: int) -> bool:
+        """True where a disk has held an entry of this term at this index."""
+        return (index, term) in self._entries
+
     def written(self, host: Host, term: int, vote: str | None, entries: Sequence[Entry]) -> None:
         if not entries:
             return
         first = entries[0].index
-        before = host.platter.entry(first - 1)
-        require(before is not None or first == 1, "a log has no gap: {} writes {}", host.label, first)
-        previous = before.term if before else 0
+        before = host.platter.term_at(first - 1)
+        require(before is not None, "a log has no gap: {} writes {}", host.label, first)
+        previous = before or 0
         for entry in entries:
             known = self._entries.setdefault((entry.index, entry.term), (entry, previous))
             require(known == (entry, previous), "log matching: {} after term {} on {}", entry, previous, host.label)
@@ -138,6 +151,8 @@ class CommitsAgree(Checker):
             return
         now = (host.opened, host.node.replica.raft.commit_index)
         before = self._committed.get(host.label, (0, 0))
+        if now == before:
+            return
         require(now >= before, "the commit index never goes back: {} from {} to {}", host.label, before[1], now[1])
         self._committed[host.label] = now
 
@@ -146,6 +161,8 @@ class CommitsAgree(Checker):
         expected = index + 1 if start == host.opened else 1
         require(entry.index == expected, "{} folds {} where {} comes next", host.label, entry.index, expected)
         self._folded[host.label] = (host.opened, entry.index)
+        if machine.index == len(self.log) + 1:
+            check_membership(self.machines[-1] if self.machines else None, machine)
         if entry.index > len(self.log):
             self.log.append(entry)
             self.machines.append(machine)
@@ -154,6 +171,14 @@ class CommitsAgree(Checker):
         require(self.log[place] == entry, "commits agree: {} commits {}, but {} is", host.label, entry, self.log[place])
         self._compare(host.label, machine, self.machines[place])
 
+    def began(self, host: Host, machine: Machine) -> None:
+        require(machine.index <= len(self.log), "a snapshot holds what is committed: {} has {}", host.label, machine)
+        known = self.machines[machine.index - 1]
+        self._compare(host.label, machine, known)
+        require(machine.state == known.state, "a snapshot holds the state, on {}: {}", host.label, machine)
+        require(machine.sessions == known.sessions, "a snapshot holds the sessions, on {}: {}", host.label, machine)
+        self._folded[host.label] = (host.opened, machine.index)
+
     def _compare(self, label: str, machine: Machine, known: Machine) -> None:
         if machine is known:
             return
@@ -161,6 +186,7 @@ class CommitsAgree(Checker):
         here = (machine.term, machine.revision, machine.log_time_us, machine.sweep_us, machine.hash_logged)
         there = (known.term, known.revision, known.log_time_us, known.sweep_us, known.hash_logged)
         require(here == there, "equal logs fold into equal machines, on {}: {}, {}", label, here, there)
+        require(machine.membership == known.membership, "equal logs have equal members, on {}: {}", label, machine)
         if machine.index % STATES_COMPARED_EVERY == 0:
             require(machine.state == known.state, "equal logs fold into equal states, on {}: {}", label, machine)
             require(machine.sessions == known.sessions, "equal logs hold equal sessions, on {}: {}", label, machine)
@@ -179,7 +205,8 @@ class LeaderCompleteness(Checker):
         for last in reversed(self._commits.log):
             # A leader of a past term need not know what was committed after it: it has not heard yet.
             if last.term <= change.term:
-                complete = last.index <= log.last_index and log.term_at(last.index) == last.term
+                included = last.index < log.snapshot_index
+                complete = included or (last.index <= log.last_index and log.term_at(last.index) == last.term)
                 require(complete, "leader completeness: {} leads {} without {}", host.label, change.term, last)
                 return
 
@@ -198,28 +225,92 @@ class AnsweredIsOnDisk(Checker):
             self._told.append(call)  # a program that embeds the node is told before the checkers are
 
     def turned(self, host: Host) -> None:
+        if not self._told:
+            return
         for call in self._told:
             assert isinstance(call.result, Committed)
             index = call.result.index
             require(index <= len(self._commits.log), "an answer names an index that nobody has folded: {}", call)
             entry = self._commits.log[index - 1]
-            holders = [host.label for host in self._hosts if host.platter.entry(index) == entry]
-            members = len(next(host.node.membership().voters for host in self._hosts if host.node is not None))
-            require(len(holders) >= majority(members), "{} was answered, and only {} hold it: {}", index, holders, call)
+            holders = [host for host in self._hosts if host.platter.holds(entry)]
+            identities = {host.identity for host in holders}
+            require(
+                any(configuration.has_quorum(identities) for configuration in self._configurations(index)),
+                "{} was answered, and only {} hold it: {}",
+                index,
+                [host.label for host in holders],
+                call,
+            )
             self._checked = max(self._checked, index)
         self._told.clear()
+
+    def _configurations(self, index: int) -> list[Membership]:
+        """Those that may have counted an entry: the one in force there, and later ones that some node knows."""
+        known = [host.node.membership() for host in self._hosts if host.node is not None and host.node.replica]
+        return [self._commits.machines[index - 1].membership, *known]
+
+
+class ExpiredIsGone(Checker):
+    """Whoever is told that a session is gone is told so once the committed log says it: it never comes back."""
+
+    def __init__(self, commits: CommitsAgree) -> None:
+        self._commits = commits
+        self._told: list[Call] = []
+
+    def answered(self, call: Call) -> None:
+        if isinstance(call.result, SessionExpired):
+            self._told.append(call)  # a program that embeds the node is told before the checkers are
+
+    def turned(self, host: Host) -> None:
+        if not self._told:
+            return
+        open_now = self._commits.machines[-1].sessions if self._commits.machines else {}
+        for call in self._told:
+            require(call.session not in open_now, "told that its session is gone, and it is there: {}", call)
+        self._told.clear()
+
+
+class AppendedIsOnDisk(Checker):
+    """Who is content with the leader's disk is told of an entry that was on a disk (design 4)."""
+
+    def __init__(self, matching: LogMatching) -> None:
+        self._matching = matching
+        self._told: list[Call] = []
+
+    def answered(self, call: Call) -> None:
+        if call.appended and isinstance(call.result, Committed):
+            self._told.append(call)
+
+    def turned(self, host: Host) -> None:
+        for call in self._told:
+            assert isinstance(call.result, Committed)
+            written = self._matching.was_written(call.result.index, call.result.term)
+            require(written, "told that it is in a log, and no disk has held that entry: {}", call)
+        self._told.clear()
+
+
+def check_membership(before: Machine | None, after: Machine) -> None:
+    """Voters come and go one at a time, a removed member stays away, and there's always a voter (thesis, chapter 4)."""
+    if before is None or before.membership is after.membership:
+        return
+    old, new = before.membership, after.membership
+    require(len(set(old.voters) ^ set(new.voters)) <= 1, "one voter at a time: {} to {}", old, new)
+    require(set(old.removed) <= set(new.removed), "who is removed stays removed: {} to {}", old, new)
+    require(new.problem() is None, "a membership that a cluster can have: {}", new)
 
 
 def all_checkers(hosts: list[Host]) -> tuple[CommitsAgree, list[Checker]]:
     """One of each; the first knows the committed log."""
-    commits = CommitsAgree()
+    commits, matching = CommitsAgree(), LogMatching()
     others = [
         CoreInvariants(),
         OneCluster(),
         OneLeaderATerm(),
         OneVoteATerm(),
-        LogMatching(),
+        matching,
         LeaderCompleteness(commits),
         AnsweredIsOnDisk(commits, hosts),
+        ExpiredIsGone(commits),
+        AppendedIsOnDisk(matching),
     ]
     return commits, [commits, *others]

@@ -142,6 +142,7 @@ class SimulatedClient:
         if not self.link.send(request):
             self._requester.unsent(request, now_s)
         elif self._cluster.repeats_request():
+            self._cluster.counts["requests sent twice"] += 1
             self.link.send(request)
 
     def _receive(self, address: str, message: Any, now_s: float) -> None:
@@ -162,6 +163,10 @@ class SimulatedClient:
                     self.feed.heard_s = now_s
                     self.feed.take(message)
                     self._drain(self.feed)
+            case wire.Gap() if self.feed is not None and message.watch == self.feed.number:
+                self._begin_watch_anew()
+            case wire.Changed() | wire.SnapshotTaken():
+                self._cluster.counts[f"operators: {type(message).__name__}"] += 1
             case _:
                 self._requester.receive(message, now_s)
 
@@ -207,6 +212,14 @@ class SimulatedClient:
             self.link.move_on()
             feed.address = ""
             feed.renew_s = now_s + 0.05
+
+    def _begin_watch_anew(self) -> None:
+        """What the watch wanted next is no longer held anywhere: as a program that reads the state, and goes on."""
+        self._cluster.counts["watches with a gap"] += 1
+        self.watched.is_over = True
+        self.watched = Watched(self.name)
+        self._cluster.history.watches.append(self.watched)
+        self.feed = WatchFeed(next(self._numbers), 0)
 
     def _drain(self, feed: WatchFeed) -> None:
         while True:

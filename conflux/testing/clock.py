@@ -21,7 +21,7 @@ class Schedule:
     def at(self, time_s: float, action: Callable[[Any], None], argument: Any = None) -> None:
         """Plan `action(argument)`; a time that has passed means now."""
         self._planned += 1
-        heappush(self._events, (max(time_s, self.now_s), self._planned, action, argument))
+        heappush(self._events, (time_s if time_s > self.now_s else self.now_s, self._planned, action, argument))
 
     def run_next(self) -> None:
         """Let time pass until the next event, and let it happen."""
@@ -66,11 +66,15 @@ class SimulatedClock:
     def monotonic_s(self) -> float:
         """See `Clock`."""
         self.busy_s += self.read_cost_s
-        return START_S + self._offset_s + (self.true_s - START_S) * self.rate
+        return START_S + self._offset_s + (self._schedule.now_s + self.busy_s - START_S) * self.rate
 
     def wall_us(self) -> int:
         """See `Clock`."""
         return START_WALL_US + int((self.true_s - START_S) * 1e6) + self._wall_offset_us
+
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set; the monotonic one knows nothing of that."""
+        self._wall_offset_us += int(seconds * 1e6)
 
     def work(self, seconds: float) -> None:
         """Let the machine be busy."""

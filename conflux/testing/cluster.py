@@ -22,6 +22,7 @@ from conflux.testing.trace import Trace
 from conflux.testing.weather import Weather
 from conflux.testing.workload import DrawCall
 
+PATIENCE = 5  # how much longer than usual clients do nothing where one that would act has too much unfinished
 SECONDS_PER_STEP_MAX = 0.01  # simulated: where less happens, a run ends before it has all its steps
 
 
@@ -30,6 +31,7 @@ class SimulatedCluster:
 
     Attributes:
         steps: messages, requests and disk completions that nodes have handled.
+        idle_turns: turns of nodes in which there was none of these, only time that passed.
         counts: how often what happened.
         healed: nothing breaks any more.
     """
@@ -47,7 +49,8 @@ class SimulatedCluster:
         self.random = random
         self.trace = trace
         self.steps = 0
-        self.counts: Counter[str] = Counter()
+        self.idle_turns = 0
+        self.counts: Counter[str] = Counter([f"runs of {weather.nodes} node{'s' if weather.nodes > 1 else ''}"])
         self.healed = False
         self.schedule = Schedule()
         trace.now_s = lambda: self.schedule.now_s
@@ -73,6 +76,7 @@ class SimulatedCluster:
         self.tell_turned = self._told("turned")
         self.tell_written = self._told("written")
         self.tell_applied = self._told("applied")
+        self.tell_began = self._told("began")
         self.tell_role_changed = [*self._told("role_changed"), self._count_role]
         self.tell_answered = self._told("answered")
 
@@ -93,8 +97,9 @@ class SimulatedCluster:
     def run(self, steps: int) -> None:
         """Let so many steps happen; fewer where nodes are down for most of the time."""
         end, end_s = self.steps + steps, self.schedule.now_s + steps * SECONDS_PER_STEP_MAX
-        while self.steps < end and self.schedule.now_s < end_s:
-            self.schedule.run_next()
+        schedule, run_next = self.schedule, self.schedule.run_next
+        while self.steps < end and schedule.now_s < end_s:
+            run_next()
 
     def run_until(self, condition: Callable[[], bool], deadline_s: float) -> bool:
         """Let time pass until `condition` holds. False: it did not in time."""
@@ -121,6 +126,15 @@ class SimulatedCluster:
         self._calls_made += 1
         return self._draw_call(self.random, self._calls_made)
 
+    def new_host(self) -> Host:
+        """One more machine, whose node wants to join."""
+        host = Host(self, f"n{len(self.hosts) + 1}", join="")
+        host.platter.knobs = self.hosts[0].platter.knobs
+        self.hosts.append(host)
+        self.trace.names[host.identity] = host.label
+        self.start(host)
+        return host
+
     def new_client(self, name: str, *, watches: bool = False) -> SimulatedClient:
         """One more client, which does nothing by itself."""
         return SimulatedClient(self, name, watches=watches)
@@ -142,6 +156,8 @@ class SimulatedCluster:
     def worked(self, host: Host, steps: int) -> None:
         """A node had a turn in which it handled so much."""
         self.steps += steps
+        if not steps:
+            self.idle_turns += 1
         for tell in self.tell_turned:
             tell(host)
 
@@ -200,9 +216,11 @@ class SimulatedCluster:
         if knobs.embedded:
             everyone += [client for host in self.hosts_up for client in host.embedded]
         client = random.choice(everyone)
+        pause_s = random.expovariate(len(everyone) / knobs.pause_s)
         if client.unfinished < knobs.unfinished_max:
             self._act(client)
-        pause_s = random.expovariate(len(everyone) / knobs.pause_s)
+        else:
+            pause_s *= PATIENCE
         self.schedule.at(self.schedule.now_s + pause_s, self._clients_act)
 
     def _act(self, client: SimulatedClient | EmbeddedClient) -> None:

@@ -15,6 +15,7 @@ from conflux.storage.memory_snapshots import MemorySnapshots
 from conflux.testing.clock import SimulatedClock
 
 READ_ENTRIES_MAX = 64
+TORN = 0.3  # of the transactions that a crash does not keep, these are there in part
 
 
 class SimulatedCrash(BaseException):
@@ -49,6 +50,18 @@ class Platter:
             return self.storage.read(index, index, 1)[0]
         except KeyError:
             return None
+
+    def term_at(self, index: int) -> int | None:
+        """Term of the entry at `index`, or of the snapshot that ends there; None where the log holds neither."""
+        restored = self.storage.reached()
+        if index == restored[0]:
+            return restored[1]
+        entry = self.entry(index)
+        return entry.term if entry is not None else None
+
+    def holds(self, entry: Entry) -> bool:
+        """True where a restart would find this committed entry, or a snapshot that includes it."""
+        return entry.index <= self.storage.reached()[0] or self.entry(entry.index) == entry
 
 
 Written = Callable[[int, "str | None", Sequence[Entry]], None]
@@ -130,7 +143,9 @@ class SimulatedDisk:
         if kept:
             write()
         if ends_badly < knobs.crash:
-            platter.counts[f"crashes during a write, {'kept' if kept else 'lost'}"] += 1
+            # A torn transaction is found out by its checksum, and counts as lost: LMDB goes on from the page before.
+            lost = "torn" if random.random() < TORN else "lost"
+            platter.counts[f"crashes during a write, {'kept' if kept else lost}"] += 1
             raise SimulatedCrash
         platter.counts["disk failures"] += 1
         raise StorageFailed("input/output error of the simulated disk")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from conflux.testing.operators import Operators
+
 if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster
     from conflux.testing.host import Host
     from conflux.testing.network import Link
 
+HOUR_S = 3600.0
+CUTS = ("partition", "one-way partition", "cut one link", "triangle", "isolate the leader", "client cut off")
 CLIENT_CUT_OFF_S_MAX = 6.0  # long enough for a short session to expire
 
 
@@ -17,6 +21,7 @@ class Faults:
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self._cluster = cluster
+        self._operators = Operators(cluster)
         self._kinds = list(cluster.weather.faults)
         self._weights = list(cluster.weather.faults.values())
         if self._kinds:
@@ -46,7 +51,14 @@ class Faults:
                     self._crash(host, cluster.schedule.now_s + cluster.random.random() * seconds)
             case "pause" | "pause the leader":
                 self._victim(leader=kind != "pause").pause(until_s)
-            case "partition" | "one-way partition" | "cut one link" | "isolate the leader" | "client cut off":
+            case (
+                "partition"
+                | "one-way partition"
+                | "cut one link"
+                | "triangle"
+                | "isolate the leader"
+                | "client cut off"
+            ):
                 self._cut(kind, until_s)
             case "disk full":
                 self._victim().platter.full_until_s = until_s
@@ -55,6 +67,16 @@ class Faults:
                     host.platter.stalled_until_s = until_s
             case "one disk stalls":
                 self._victim().platter.stalled_until_s = until_s
+            case "clock jumps":
+                self._victim().clock.jump(cluster.random.uniform(-HOUR_S, HOUR_S))
+            case "the leader's clock is an hour off":
+                self._victim(leader=True).clock.jump(cluster.random.choice([-HOUR_S, HOUR_S]))
+            case "a request is lost in a session's window":
+                cluster.network.lose_request_until_s = until_s
+            case "restored from its state's encoding":
+                self._victim().restore_from_encoding()
+            case "take a snapshot" | "add a node" | "remove a node" | "replace a node" | "promote a node":
+                self._operators.act(kind)
             case "transfer leadership":
                 cluster.random.choice(cluster.clients).transfer_leadership()
 
@@ -86,6 +108,9 @@ class Faults:
         size = random.randint(1, max(1, len(nodes) - 1))
         if kind == "isolate the leader":
             here = {self._victim(leader=True).label}
+        elif kind == "triangle":  # the leader and another don't see each other, and all the rest see both
+            leader = self._victim(leader=True).label
+            here, nodes = {leader}, [leader, *[node for node in nodes if node != leader][:1]]
         elif kind == "cut one link":
             here = {nodes[0]}
             nodes = nodes[:2]

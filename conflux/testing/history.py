@@ -30,6 +30,7 @@ class Call:
     arguments: bytes = field(default=b"", repr=False)
     returned_s: float = inf
     result: Result | None = None
+    session: int | None = None  # the last one in which it was sent
 
 
 @dataclass(slots=True)
@@ -53,6 +54,7 @@ class Watched:
     client: str
     first_revision: int = 0
     events: list[Committed] = field(default_factory=list)
+    is_over: bool = False  # it ended at a gap
 
 
 class History:
@@ -88,5 +90,6 @@ class History:
         for sequence, (_, arguments) in enumerate(request.calls, request.first_sequence):
             call = self._by_arguments.get(id(arguments))
             if call is not None:
+                call.session = request.session
                 first = self.sent.setdefault((request.session, sequence), call)
                 require(first is call, "a number stays with its call: {} is of {} and of {}", sequence, first, call)

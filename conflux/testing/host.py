@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from conflux.testing.clock import SimulatedClock
 from conflux.testing.disk import Platter, SimulatedCrash, SimulatedDisk
 from conflux.testing.ends import NodeEnd
 from conflux.testing.violation import require
+from conflux.wire.state_decoder import decode_state
+from conflux.wire.states import encode_state
 
 if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster
@@ -48,8 +51,9 @@ class Host:
         embedded: clients that live and die with the node.
     """
 
-    def __init__(self, cluster: SimulatedCluster, label: str) -> None:
+    def __init__(self, cluster: SimulatedCluster, label: str, join: str | None = None) -> None:
         self.label = label
+        self._join = join
         self.identity = f"{cluster.random.getrandbits(128):032x}"
         self.platter = Platter()
         self.node: Node | None = None
@@ -68,7 +72,7 @@ class Host:
         self._disk: SimulatedDisk | None = None
         directories.create(
             self.platter.storage,
-            cluster.weather.options(label),
+            cluster.weather.options(label, join),
             cluster.app,
             identity=self.identity,
             public_key=label,
@@ -98,7 +102,7 @@ class Host:
         self._disk = SimulatedDisk(self.platter, self.clock, random, self._written)
         self.commit_at_start = self._disk.restored().commit_index
         self.node = Node(
-            weather.options(self.label),
+            weather.options(self.label, self._join),
             cluster.app,
             directories.read(self._disk),
             self._end,
@@ -108,8 +112,12 @@ class Host:
         )
         self.node.on_applied = self._applied
         self.node.on_role_changed = self._role_changed
+        self.node.on_installed = self._installed
+        self.node.draw_token = lambda: f"{random.getrandbits(128):032x}"
         cluster.trace.note(self.label, "starts", self.opened, self._address)
         cluster.started(self)
+        if self.node.machine.index:
+            self._tell_began(self.node.machine)
         self._plan(cluster.schedule.now_s)
 
     def stop(self, why: str) -> None:
@@ -135,6 +143,17 @@ class Host:
     def pause(self, until_s: float) -> None:
         """The process stands still, as after SIGSTOP; what comes in waits."""
         self.paused_until_s = max(self.paused_until_s, until_s)
+
+    def restore_from_encoding(self) -> None:
+        """From now on the node goes on from what its own state's encoding says, as if it had come from a snapshot."""
+        replica = self.node.replica if self.node is not None else None
+        if replica is None:
+            return
+        machine = replica.machine
+        state = decode_state(encode_state(machine.state))
+        require(state == machine.state, "a state comes back from its encoding as it was, on {}: {}", self.label, state)
+        replica.machine = replace(machine, state=state)
+        self._cluster.counts["states restored"] += 1
 
     def heal(self) -> None:
         """The machine is well again, and stays so."""
@@ -173,18 +192,19 @@ class Host:
     def _turn_node(self, node: Node) -> float:
         assert self._end is not None and self._disk is not None
         before = self._end.frames_taken + self._disk.syncs
-        self.clock.work(self._cluster.weather.turn_cost_s)
-        waits = []
+        self.clock.busy_s += self._cluster.weather.turn_cost_s
         for client in self.embedded:
             client.turn()
         node.turn()
-        waits.append(node.wait_s())
-        waits += [client.wait_s() for client in self.embedded]
+        wait_s = node.wait_s()
+        for client in self.embedded:
+            wait_s = min(wait_s, client.wait_s())
         worked = self._end.frames_taken + self._disk.syncs - before
         self._cluster.worked(self, worked)
-        self._idle_turns = 0 if worked or min(waits) > 0 else self._idle_turns + 1
-        require(self._idle_turns < IDLE_TURNS_MAX, "{} turns and turns, and nothing comes in", self.label)
-        return min(waits)
+        self._idle_turns = 0 if worked or wait_s > 0 else self._idle_turns + 1
+        if self._idle_turns:
+            require(self._idle_turns < IDLE_TURNS_MAX, "{} turns and turns, and nothing comes in", self.label)
+        return wait_s
 
     def _ended(self, why: str, now_s: float) -> None:
         self.clock.busy_s = 0.0
@@ -200,6 +220,15 @@ class Host:
     def _applied(self, entry: Entry, machine: Machine) -> None:
         for tell in self._cluster.tell_applied:
             tell(self, entry, machine)
+
+    def _installed(self, machine: Machine) -> None:
+        self._cluster.trace.note(self.label, "installs", machine.index, machine.revision)
+        self._cluster.counts["snapshots installed"] += 1
+        self._tell_began(machine)
+
+    def _tell_began(self, machine: Machine) -> None:
+        for tell in self._cluster.tell_began:
+            tell(self, machine)
 
     def _role_changed(self, change: RoleChanged) -> None:
         self._cluster.trace.note(self.label, "is", change.role.value, change.term, change.leader)

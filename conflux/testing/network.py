@@ -16,8 +16,10 @@ from conflux import limits
 from conflux.raft.invariant import invariant
 from conflux.testing.clock import Schedule, SimulatedClock
 from conflux.testing.ends import ClientEnd, ClientLink, NodeEnd
+from conflux.wire.clients import CLIENTS
 
 _FORWARD = b"\x11"  # the kind of frame that carries a client's request from node to node
+_PERFORM = b"\x02"  # the kind of frame that holds calls of a client
 _STATUS = b"\x47"  # the kind of frame that holds a process id
 Link = tuple[str, str]  # (place a frame leaves, place it goes to); a place is a node's or a client's name
 
@@ -58,6 +60,7 @@ class SimulatedNetwork:
         self.knobs = NetworkKnobs()
         self.counts: Counter[str] = Counter()
         self.nodes: dict[str, NodeEnd] = {}  # by address
+        self.lose_request_until_s = 0.0
         self._schedule = schedule
         self._random = random
         self._arrived = arrived
@@ -127,9 +130,22 @@ class SimulatedNetwork:
             return self._random.random() >= self.knobs.refuses and link is None
         if target.is_full:
             return False
+        if link is not None and self._loses(frame):
+            return True
         flight = (source, target, address, frame, link)
         repeats = self.knobs.duplicates_requests or (link is None and frame[1:2] != _FORWARD)
         return self._carry((source, target.place), leaves_s, self._arrive_at_node, flight, repeats=repeats)
+
+    def _loses(self, frame: bytes) -> bool:
+        """One request out of a session's window is lost: what its client sent before and sends after it arrives."""
+        if self._schedule.now_s >= self.lose_request_until_s or frame[1:2] != _PERFORM:
+            return False
+        request = CLIENTS.decode_from_client(frame)
+        if request.first_sequence == request.first_unanswered:
+            return False
+        self.lose_request_until_s = 0.0
+        self.counts["requests lost within a session's window"] += 1
+        return True
 
     def to_client(self, source: str, leaves_s: float, link: ClientLink, frame: bytes) -> bool:
         """Carry a frame back to a client."""
@@ -162,6 +178,10 @@ class SimulatedNetwork:
         if not knobs.reordering:
             key = (*link, type(flight[1]) is NodeEnd and flight[-1] is None)
             due_s = self._last_due[key] = max(due_s, self._last_due.get(key, 0.0))
+        elif due_s < self._last_due.get(link_key := (*link, False), 0.0):
+            self.counts["frames out of order"] += 1
+        else:
+            self._last_due[link_key] = due_s
         self._schedule.at(due_s, deliver, flight)
 
     def _cut_over(self, link: Link) -> Cut | None:

@@ -9,13 +9,15 @@ from typing import Any
 
 from conflux.app import App
 from conflux.client.committed import Committed
-from conflux.errors import OptionsError
 from conflux.node.links import GREETING_SECONDS
-from conflux.testing.checkers import Checker, all_checkers
+from conflux.testing.checkers import all_checkers
 from conflux.testing.cluster import SimulatedCluster
+from conflux.testing.drawing import calls_of
+from conflux.testing.elsewhere import check_order_elsewhere, digest_of
 from conflux.testing.history import Call
 from conflux.testing.judge import Judge, check_calls, check_order, check_watch
 from conflux.testing.linearizability import Append, ListRead, check_append_only
+from conflux.testing.purity import PureReducer
 from conflux.testing.trace import Trace
 from conflux.testing.violation import Violation, require
 from conflux.testing.weather import Weather
@@ -39,7 +41,8 @@ class Simulation:
         app: methods and reducer; default: an append-only list that takes every way out of a method.
         nodes: how many; default: drawn from the seed, 1 to 9.
         seed: everything else is drawn from it, unless `weather` says it.
-        draw_call: (random, a number never used before) → a method's name and its arguments. Required with an app.
+        draw_call: (random, a number never used before) → a method's name and its arguments. With an app that
+            says nothing of it, arguments are drawn by what its methods' parameters are annotated with.
         tell: takes the lines of a readable trace.
 
     Raises:
@@ -56,20 +59,19 @@ class Simulation:
         weather: Weather | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        if app is not None and draw_call is None:
-            raise OptionsError("a simulation of an app needs draw_call: which calls clients make")
-        random = Random(seed)
         self.seed = seed
-        self.weather = weather or Weather.draw(random, nodes)
+        self.weather = weather or Weather.draw(Random(seed), nodes)
         self.trace = Trace(tell)
         self._is_journal = app is None
         self._app = app or journal()
-        checkers: list[Checker] = []
+        purity = PureReducer()
         with self.weather.applied():
-            call = draw_call or draw_journal_call
-            self.cluster = SimulatedCluster(self._app, call, self.weather, random, self.trace)
+            call = draw_call or (draw_journal_call if app is None else calls_of(app.methods))
+            watched = purity.watching(app) if app is not None else self._app
+            # Whoever is given the weather has the same run: it is drawn beside it.
+            self.cluster = SimulatedCluster(watched, call, self.weather, Random(f"run {seed}"), self.trace)
             self.commits, checkers = all_checkers(self.cluster.hosts)
-            self.cluster.watch_with(checkers)
+            self.cluster.watch_with([*checkers, purity] if app is not None else checkers)
         self.judged = False
 
     def __enter__(self) -> Simulation:
@@ -154,6 +156,8 @@ class Simulation:
 
         self._require_in_time(is_over, deadline_s, "everything that a client began ends")
         self._require_in_time(self._is_level, deadline_s, "all nodes of a healed cluster are level")
+        digests = {digest_of(host.node.machine.state) for host in self._members() if host.node is not None}
+        require(len(digests) == 1, "the states of a healed cluster have one hash")
         require(len(cluster.leaders) == 1, f"one leader: {[host.label for host in cluster.leaders]}")
         self._require_in_time(self._have_seen_all, deadline_s, "every watch sees everything")
 
@@ -163,12 +167,16 @@ class Simulation:
         return len({machine.log_hash for machine in machines}) == 1 and machines[0].index == last
 
     def _members(self) -> list[Any]:
-        return [host for host in self.cluster.hosts if host.node is None or host.node.directory.formed]
+        """The machines of the cluster's members, as the committed log has them at last."""
+        machines = self.commits.machines
+        if not machines:
+            return [host for host in self.cluster.hosts if host.node is None or host.node.directory.formed]
+        return [host for host in self.cluster.hosts if host.identity in machines[-1].membership.members]
 
     def _have_seen_all(self) -> bool:
         last = self.commits.machines[-1].revision
         watches = self.cluster.history.watches
-        return all(w.first_revision + len(w.events) == last + 1 for w in watches if w.first_revision)
+        return all(w.first_revision + len(w.events) == last + 1 for w in watches if w.first_revision and not w.is_over)
 
     def _require_in_time(self, condition: Callable[[], bool], deadline_s: float, sentence: str) -> None:
         if not self.cluster.run_until(condition, deadline_s):
@@ -199,6 +207,8 @@ class Simulation:
             check_watch(judge, watched)
         if self._is_journal:
             self._check_journal(judge)
+        else:
+            check_order_elsewhere(self._app, [action for _, action, _ in judge.events], judge.states_of_revisions)
         for checker in self.cluster.checkers:
             checker.ended()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from random import Random
 from typing import Any
@@ -37,8 +37,16 @@ _BOUNDS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
     ("conflux.node.watchers", "RECENT_EVENTS_MAX", (2, 8192)),
     ("conflux.node.watchers", "HISTORY_BYTES_MAX", (1, 256 * limits.KIB)),
     ("conflux.node.replica", "FOLD_BYTES_MAX", (1, limits.MIB)),
+    ("conflux.node.snapshots", "CHUNK_BYTES", (20, 500, 128 * limits.KIB)),
+    ("conflux.node.snapshots", "SLICE_SECONDS", (0.0, 0.002)),
+    ("conflux.node.installing", "SLICE_SECONDS", (0.0, 0.002)),
+    ("conflux.node.installing", "WINDOW_CHUNKS_MAX", (1, 16)),
+    ("conflux.node.installing", "PATIENCE_SECONDS", (0.1, 1.0)),
+    ("conflux.node.feeding", "HELD_SECONDS_MAX", (0.0, 600.0)),
     ("conflux.node.replica", "FULL_DISK_RETRY_SECONDS", (0.05, 0.5)),
 )
+SIZES = (1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 7, 7, 8, 9)
+FAULT_PAUSE_S_MIN = 0.1  # with less, a small cluster does nothing but start again
 FAULTS = (
     "crash",
     "crash the leader",
@@ -54,6 +62,16 @@ FAULTS = (
     "all disks stall",
     "one disk stalls",
     "transfer leadership",
+    "take a snapshot",
+    "add a node",
+    "remove a node",
+    "replace a node",
+    "promote a node",
+    "triangle",
+    "clock jumps",
+    "the leader's clock is an hour off",
+    "a request is lost in a session's window",
+    "restored from its state's encoding",
 )
 
 
@@ -90,6 +108,8 @@ class Weather:
     disk: DiskKnobs = field(default_factory=DiskKnobs)
     clients: ClientKnobs = field(default_factory=ClientKnobs)
     bounds: dict[tuple[str, str], Any] = field(default_factory=dict)
+    snapshot_entries: int = limits.SNAPSHOT_ENTRIES
+    snapshot_bytes: int = limits.SNAPSHOT_BYTES
     clock_skew: float = 0.0  # clocks run fast or slow by up to this part
     wall_skew_s: float = 3600.0
     clock_read_cost_s: float = 0.0
@@ -108,7 +128,7 @@ class Weather:
         shortest_ms = heartbeat_ms * random.choice([2, 3, 4, 6, 10])
         longest_ms = shortest_ms + random.choice([heartbeat_ms, shortest_ms, 2 * shortest_ms])
         longest_s = longest_ms / 1000
-        count = nodes or random.choice([1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7, 8, 9])
+        count = nodes or random.choice(SIZES)
         return cls(
             nodes=count,
             # Fewer than would make a second cluster: that one would be lawful.
@@ -120,24 +140,34 @@ class Weather:
             network=_draw_network(random, harsh, heartbeat_ms / 1000),
             disk=_draw_disk(random, harsh, longest_s),
             clients=_draw_clients(random),
-            bounds=_draw_bounds(random),
+            bounds=_draw_bounds(random, count),
+            snapshot_entries=random.choice([5, 50, limits.SNAPSHOT_ENTRIES]),
+            snapshot_bytes=random.choice([2000, limits.SNAPSHOT_BYTES]),
             clock_skew=random.choice([0.0, 0.01, 0.2]),
             wall_skew_s=random.choice([0.0, 1.0, 3600.0]),
             clock_read_cost_s=random.choice([0.0, 0.0, 0.00001, 0.0002]),
             turn_cost_s=random.choice([0.00002, 0.0002, 0.001]),
             addresses_change=random.choice([0.0, 0.0, 0.3, 1.0]),
             calm_s=random.choice([0.0, 0.5, 2.0]),
-            fault_pause_s=longest_s * random.choice([0.5, 2, 5, 20]) / max(harsh, 0.1),
+            fault_pause_s=max(FAULT_PAUSE_S_MIN, longest_s * random.choice([0.5, 2, 5, 20]) / max(harsh, 0.1)),
             fault_s_max=longest_s * random.choice([0.5, 2, 5]),
             faults={fault: random.random() for fault in FAULTS if random.random() < 0.6},
         )
 
-    def options(self, label: str) -> NodeOptions:
+    def without(self, faults: Iterable[str]) -> Weather:
+        """The same weather, without these kinds of faults."""
+        left = {fault: weight for fault, weight in self.faults.items() if fault not in {*faults}}
+        return replace(self, faults=left)
+
+    def options(self, label: str, join: str | None = None) -> NodeOptions:
         """A node's options."""
         return NodeOptions(
             cluster="simulated",
             label=label,
-            size=self.nodes,
+            size=self.nodes if join is None else 0,
+            join=join,
+            snapshot_entries=self.snapshot_entries,
+            snapshot_bytes=self.snapshot_bytes,
             election_timeout_ms=self.election_timeout_ms,
             heartbeat_interval_ms=self.heartbeat_interval_ms,
             settle_s=self.settle_s,
@@ -206,10 +236,13 @@ def _draw_clients(random: Random) -> ClientKnobs:
     )
 
 
-def _draw_bounds(random: Random) -> dict[tuple[str, str], Any]:
+def _draw_bounds(random: Random, nodes: int) -> dict[tuple[str, str], Any]:
     """Each bound is mostly as usual: small ones are slow, and hide what lies behind them."""
     small = random.choice([0.0, 0.15, 0.5])
     bounds = {(module, name): random.choice(values) for module, name, values in _BOUNDS if random.random() < small}
+    if nodes == 1:
+        # It folds its long log again after each crash: entry by entry that would be most of what the run does.
+        bounds.pop(("conflux.limits", "APPLY_SLICE_SECONDS"), None)
     if random.random() < 0.3:
         bounds["conflux.limits", "SESSION_SECONDS"] = random.choice([1, 2, 5])
     if random.random() < small:

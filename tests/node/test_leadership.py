@@ -86,6 +86,39 @@ def test_answers_to_old_calls_are_given_at_once_and_to_new_ones_when_committed(c
     assert [answers.first_sequence for answers in told(cluster, Answers)] == [0, 1]
 
 
+def test_a_session_is_expired_once_the_entry_that_ended_it_is_committed(cluster):
+    session = opened(cluster)
+    cluster.hear(CloseSession(session))
+    cluster.turn()
+    cluster.hear(perform(session, 0, ("add", 1), request=7))
+    cluster.turn()
+    assert told(cluster, Refused) == []
+    cluster.commit()
+    assert [(refused.request, refused.code) for refused in told(cluster, Refused)] == [(7, Code.SESSION_EXPIRED)]
+
+
+def test_a_session_whose_end_is_lost_was_never_said_to_be_expired(cluster):
+    session = opened(cluster)
+    cluster.hear(CloseSession(session))
+    cluster.hear(perform(session, 0, ("add", 1), request=7))
+    cluster.turn()
+    cluster.depose(survive=0)
+    assert told(cluster, Refused) == [] and len(cluster.out) == 1  # it is told to ask again
+    cluster.lead()
+    cluster.hear(perform(session, 0, ("add", 1), request=8))
+    cluster.turn()
+    cluster.commit()
+    assert [answers.first_sequence for answers in told(cluster, Answers)] == [0]
+
+
+def test_a_leader_that_slept_asks_a_majority_before_it_calls_a_session_expired(cluster):
+    opened(cluster)
+    cluster.hear(perform(77 << 10, 0, ("add", 1), request=7))  # opened by another leader since, for all it knows
+    cluster.turn()
+    cluster.depose()
+    assert told(cluster, Refused) == []
+
+
 def test_an_opening_that_is_lost_is_never_answered(cluster):
     cluster.hear(OpenSession(5))
     cluster.turn()

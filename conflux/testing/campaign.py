@@ -1,0 +1,180 @@
+"""Many seeds, one after another or side by side: what came of each, how often what happened, how to see it again."""
+
+from __future__ import annotations
+
+import gc
+import shlex
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from random import Random
+
+from conflux.app import load_app
+from conflux.testing.simulation import Simulation
+from conflux.testing.weather import FAULTS, Weather
+from conflux.testing.workload import DrawCall
+
+YOUNG_OBJECTS_MAX = 50_000  # before the collector looks at them: what a run makes stays until its end
+STEPS = 5000
+# What should happen sometimes over many seeds: a simulator that never does it tests nothing of it.
+SOMETIMES = (
+    *(f"fault: {fault}" for fault in FAULTS),
+    *(f"runs of {size} node{'s' if size > 1 else ''}" for size in range(1, 10)),
+    "calls: Committed",
+    "calls: NoLeader",
+    "calls: OutcomeUnknown",
+    "calls: SessionExpired",
+    "calls: Closed",
+    "clients that began anew",
+    "crashes",
+    "crashes during a write",
+    "crashes during a write, kept",
+    "crashes during a write, lost",
+    "crashes during a write, torn",
+    "disk failures",
+    "elections won",
+    "ends: its disk failed",
+    "frames duplicated",
+    "frames held by a cut, then delivered",
+    "frames into a cut",
+    "frames late",
+    "frames lost",
+    "frames out of order",
+    "frames that outlived their receiver",
+    "frames to nobody",
+    "requests lost within a session's window",
+    "requests sent twice",
+    "restarts at another address",
+    "slow syncs",
+    "writes refused: disk full",
+)
+# These are up to the app: the simulation's own sees to all of them.
+SOMETIMES_OF_THE_JOURNAL = (
+    "calls: MethodRejected",
+    "calls: ReducerFailed",
+    "calls: UnknownMethod",
+    "calls: Busy",
+    "calls: NotReady",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run: everything that decides what happens in it."""
+
+    seed: int
+    steps: int = STEPS
+    app: str | None = None  # MODULE:ATTR; None: the simulation's own
+    app_dir: str | None = None
+    without: tuple[str, ...] = ()  # kinds of faults that are left out
+
+    def command(self) -> str:
+        """The command that runs it again, and shows all of it."""
+        words = ["conflux", "simulate", "--seed", str(self.seed), "--steps", str(self.steps)]
+        for option, value in (("--app", self.app), ("--app-dir", self.app_dir)):
+            words += [option, value] if value else []
+        for fault in self.without:
+            words += ["--without", fault]
+        return shlex.join([*words, "--trace"])
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of one run, or of all."""
+
+    job: Job
+    runs: int = 1
+    steps: int = 0
+    idle_turns: int = 0
+    seconds: float = 0.0  # of the processor
+    digest: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    problem: str = ""
+    frames: str = ""  # of Python's stack, where something was raised
+
+    def add(self, other: Report) -> None:
+        """Sum up."""
+        self.runs += other.runs
+        self.steps += other.steps
+        self.idle_turns += other.idle_turns
+        self.seconds += other.seconds
+        self.counts += other.counts
+
+    def never(self) -> list[str]:
+        """What should have happened sometimes, and did not."""
+        expected = SOMETIMES if self.job.app else (*SOMETIMES, *SOMETIMES_OF_THE_JOURNAL)
+        return [name for name in expected if not self.counts[name]]
+
+
+def run(job: Job, tell: Callable[[str], None] | None = None) -> Report:
+    """Run a seed to its end."""
+    began = time.process_time()
+    report = Report(job)
+    simulation = _simulation_of(job, tell)
+    try:
+        with simulation:
+            simulation.run(job.steps)
+    except Exception as error:  # whatever it is, the seed that does it is what is asked for
+        report.problem = f"{type(error).__name__}: {error}"
+        report.frames = "".join(traceback.format_exception(error)[-6:])
+    report.steps, report.digest, report.counts = simulation.steps, simulation.digest, simulation.counts
+    report.idle_turns = simulation.cluster.idle_turns
+    report.seconds = time.process_time() - began
+    return report
+
+
+def run_all(jobs: Iterator[Job], processes: int) -> Iterator[Report]:
+    """Run all, as they come in, by so many processes."""
+    gc.set_threshold(YOUNG_OBJECTS_MAX)
+    if processes == 1:
+        yield from map(run, jobs)
+        return
+    # A fork has this process's hashes of strings: an order that depends on them is the same when a seed runs again.
+    with get_context("fork").Pool(processes) as pool:
+        yield from pool.imap_unordered(run, jobs)
+
+
+def shrink(job: Job, seconds: float, tell: Callable[[str], None] = lambda line: None) -> Job:
+    """The fewest kinds of faults and the shortest run that still fail, as far as `seconds` allow to look."""
+    end_s = time.monotonic() + seconds
+
+    def fails(smaller: Job) -> Report | None:
+        if time.monotonic() >= end_s:
+            return None
+        report = run(smaller)
+        return report if report.problem else None
+
+    report = run(job)
+    best = _cut_short(job, report)
+    for fault in FAULTS:
+        smaller = replace(best, without=(*best.without, fault))
+        if fault in Weather.draw(Random(job.seed)).faults and (report_ := fails(smaller)):
+            best = _cut_short(smaller, report_)
+            tell(f"still fails without: {fault}")
+    while best.steps > 1 and (shorter := fails(replace(best, steps=best.steps // 2))):
+        best = _cut_short(replace(best, steps=best.steps // 2), shorter)
+        tell(f"still fails within {best.steps} steps")
+    return best
+
+
+def _cut_short(job: Job, report: Report) -> Job:
+    """Nothing that comes after the failure is needed for it."""
+    return replace(job, steps=max(1, min(job.steps, report.steps)))
+
+
+def _simulation_of(job: Job, tell: Callable[[str], None] | None) -> Simulation:
+    weather = Weather.draw(Random(job.seed)).without(job.without)
+    if job.app is None:
+        return Simulation(seed=job.seed, weather=weather, tell=tell)
+    app = load_app(job.app, job.app_dir)
+    return Simulation(app, seed=job.seed, weather=weather, draw_call=draw_call_beside(job.app), tell=tell)
+
+
+def draw_call_beside(spec: str) -> DrawCall | None:
+    """The function `draw_call` of the app's own module, where it has one."""
+    found: DrawCall | None = getattr(sys.modules[spec.partition(":")[0]], "draw_call", None)
+    return found
