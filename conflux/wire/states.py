@@ -22,7 +22,7 @@ from conflux.errors import MalformedValue
 DIGEST_BYTES = 16
 GROUP_ELEMENTS = 512  # that are packed between two looks at the clock
 GROUP_BYTES = 64 * 1024  # or so many bytes
-RUN_ELEMENTS = 8 * GROUP_ELEMENTS  # keys that are sorted at once
+RUN_ELEMENTS = 4 * GROUP_ELEMENTS  # keys that are sorted at once
 
 _SHORT = frozenset({type(None), bool, int, float})
 _TEXT = frozenset({str, bytes})
