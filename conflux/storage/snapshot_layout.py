@@ -69,8 +69,8 @@ def encode_chunk(number: int, chunk: bytes) -> bytes:
     return _CHECKSUM.pack(crc32(chunk, crc32(chunk_key(number)))) + chunk
 
 
-def decode_chunk(number: int, value: bytes | None) -> bytes:
-    """The chunk; raises SnapshotDamaged naming it."""
+def decode_chunk(number: int, value: bytes | memoryview | None) -> bytes | memoryview:
+    """The chunk, a part of `value`; raises SnapshotDamaged naming it."""
     if value is None:
         raise SnapshotDamaged(f"chunk {number} of the snapshot is missing")
     chunk = value[_CHECKSUM.size :]

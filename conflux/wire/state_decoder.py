@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from operator import ge
 from typing import Any
 
@@ -244,6 +244,7 @@ def _vector_slices(deferred: _Deferred, items: list[Any]) -> Iterator[None]:
     for start in range(1, len(items), GROUP_ELEMENTS):
         vector = vector.extend(_settled(items[start : start + GROUP_ELEMENTS]))
         yield
+    yield from _freed(items)
     deferred.value = vector
 
 
@@ -270,4 +271,12 @@ def _map_slices(deferred: _Deferred, items: list[Any]) -> Iterator[None]:
     for start in range(0, bucket_count, GROUP_ELEMENTS):
         vector = vector.extend(buckets[start : start + GROUP_ELEMENTS])
         yield
+    yield from chain(_freed(items), _freed(buckets))
     deferred.value = PMap(bucket_count // 2, vector)  # type: ignore[call-arg]  # missing in the stubs
+
+
+def _freed(items: list[Any]) -> Iterator[None]:
+    """Empty a list from its end: to free it at once takes as long as it is."""
+    while items:
+        del items[-8 * GROUP_ELEMENTS :]
+        yield

@@ -22,7 +22,7 @@ from conflux.errors import MalformedValue
 DIGEST_BYTES = 16
 GROUP_ELEMENTS = 512  # that are packed between two looks at the clock
 GROUP_BYTES = 64 * 1024  # or so many bytes
-RUN_ELEMENTS = 8 * GROUP_ELEMENTS  # keys that are sorted at once
+RUN_ELEMENTS = 4 * GROUP_ELEMENTS  # keys that are sorted at once
 
 _SHORT = frozenset({type(None), bool, int, float})
 _TEXT = frozenset({str, bytes})
@@ -129,11 +129,11 @@ def _sorted_keys(held: PMap[Any, Any]) -> Generator[bytes, None, Iterator[str]]:
         if not runs or len(runs[-1]) >= RUN_ELEMENTS:
             runs.append([])
         runs[-1].extend(map(_checked_key, group))
-        if len(runs[-1]) >= RUN_ELEMENTS or len(group) < GROUP_ELEMENTS:
-            runs[-1].sort()
         yield b""
-    if runs:
-        runs[-1].sort()
+    for run in runs:
+        run.sort()
+        if len(runs) > 1:
+            yield b""
     return merge(*runs) if len(runs) > 1 else chain(*runs)
 
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from zlib import crc32
 
 import lmdb
 import pytest
@@ -124,6 +125,21 @@ def test_every_flipped_byte_of_the_hard_state_is_damage_and_never_another_format
     for position in range(len(value)):
         with pytest.raises(Damaged):
             layout.decode_hard_state(value[:position] + bytes([value[position] ^ 0x40]) + value[position + 1 :])
+
+
+def test_a_directory_of_format_1_is_read_and_becomes_one_of_the_present_format(directory: Path) -> None:
+    head = layout._FORMAT.pack(b"conflux\0", 1)
+    head += layout._CHECKSUM.pack(crc32(head))
+    body = head + layout._NUMBERS_1.pack(7, 250, 0, 0, True, 1, b"a")
+    old = body + layout._CHECKSUM.pack(crc32(body))
+    assert len(old) == 182
+    write_value(directory, layout.META, layout.HARD_STATE, old)
+    for _ in range(2):
+        storage = LmdbStorage.open(directory, create=False)
+        restored = storage.restored()
+        assert (restored.term, restored.vote, restored.commit_index, restored.last_index) == (7, "a", 250, 300)
+        storage.persist(term=7, vote="a", entries=[], commit_index=250)
+        storage.close()
 
 
 def test_C16_a_newer_format_is_refused_and_nothing_is_written(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

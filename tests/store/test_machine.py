@@ -181,15 +181,15 @@ def test_a_hash_point_hashes_the_state_of_its_revision_though_the_state_goes_on(
 
 
 def test_a_hash_point_is_worked_out_in_slices():
-    point = HashPoint(1, [["a"] * 600, {"b": 1}])
+    point = HashPoint(1, [["a"] * 6000, {"b": 1}])
     slices = 0
     while point.work():
         assert not point.done and point.digest is None
         slices += 1
     assert slices > 3 and point.done and not point.work()
     assert (point.bytes_total, point.digest) == (
-        len(encode_state([["a"] * 600, {"b": 1}])),
-        digest(encode_slices([["a"] * 600, {"b": 1}])),
+        len(encode_state([["a"] * 6000, {"b": 1}])),
+        digest(encode_slices([["a"] * 6000, {"b": 1}])),
     )
 
 
