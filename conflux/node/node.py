@@ -171,7 +171,8 @@ class Node:
         """One turn of the loop. The owner then waits for up to `wait_s`, or until something comes in."""
         now_s = self._clock.monotonic_s()
         self.ticker.begin(now_s)
-        for frame in self.channel.receive_from_peers(limits.TURN_FRAMES_MAX):
+        frames = self.channel.receive_from_peers(limits.TURN_FRAMES_MAX)
+        for frame in frames:
             self._on_peer_frame(frame, now_s)
         ticks = self.ticker.take(self._clock.monotonic_s())
         if self.replica is None:
@@ -179,7 +180,8 @@ class Node:
         else:
             if ticks and self.replica.may_stand:
                 self.replica.raft.tick(ticks)
-            self._flush()
+            if frames or ticks:  # else there is nothing that clients would have to wait for
+                self._flush()
         for handle, frame in self.channel.receive_from_clients(limits.TURN_FRAMES_MAX):
             self.desk.take_frame(FromClient(handle), frame)
         if self.replica is not None:

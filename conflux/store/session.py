@@ -6,13 +6,12 @@ every call that the client may still repeat, and takes a call only if all before
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from conflux.wire.clients import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
+class Segment(Struct, frozen=True, kw_only=True):
     """Outcomes of consecutive calls of one session, all in one entry."""
 
     first_sequence: int
@@ -26,8 +25,7 @@ class Segment:
         return self.first_sequence + len(self.outcomes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """One client's place in the table."""
 
     id: int
@@ -42,9 +40,13 @@ class Session:
 
     def with_outcomes(self, segment: Segment, *, first_unanswered: int, log_time_us: int) -> Session:
         """The session after these calls, without what the client no longer asks for."""
-        kept = tuple(old for old in self.segments if old.end > first_unanswered)
-        return replace(
-            self, next_sequence=segment.end, segments=(*kept, segment), last_used_us=max(log_time_us, self.last_used_us)
+        kept = [old for old in self.segments if old.end > first_unanswered]
+        return Session(
+            id=self.id,
+            seconds=self.seconds,
+            last_used_us=max(log_time_us, self.last_used_us),
+            next_sequence=segment.end,
+            segments=(*kept, segment),
         )
 
     def answers(self, first: int, end: int) -> list[Segment]:

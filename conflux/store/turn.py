@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
+from msgspec import Struct
+
 from conflux import limits
 from conflux.app import App
 from conflux.errors import MalformedValue
@@ -37,8 +39,7 @@ class Refusal:
     sequence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """What became of a Perform: segments to answer with, each once its entry is committed."""
 
     segments: list[Segment]
