@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 class Inside(threading.local):
@@ -22,11 +20,13 @@ def inside_user_code() -> bool:
     return inside.busy
 
 
-@contextmanager
-def user_code() -> Iterator[None]:
+class user_code:
     """Mark this thread as running methods or reducers."""
-    before, inside.busy = inside.busy, True
-    try:
-        yield
-    finally:
-        inside.busy = before
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before, inside.busy = inside.busy, True
+
+    def __exit__(self, *exception: object) -> None:
+        inside.busy = self._before

@@ -38,12 +38,11 @@ def clear(state: PVector[Any]) -> dict[str, Any] | None:
 def reduce(state: PVector[Any] | None, action: dict[str, Any] | None) -> PVector[Any]:
     """Fold an action into the list."""
     things: PVector[Any] = pvector() if state is None else state
-    match action:
-        case {"type": "append", "thing": thing}:
-            return things.append(thing)
-        case {"type": "remove", "thing": thing}:
-            return things.remove(thing)
-        case {"type": "clear"}:
-            return pvector()
-        case _:
-            return things
+    if not isinstance(action, dict):
+        return things
+    kind = action.get("type")
+    if kind == "append" and "thing" in action:
+        return things.append(action["thing"])
+    if kind == "remove" and "thing" in action:
+        return things.remove(action["thing"])
+    return pvector() if kind == "clear" else things

@@ -8,15 +8,17 @@ import queue
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from conflux import limits
+from conflux.client.answer import Answer
 from conflux.client.committed import Committed
 from conflux.client.engine import Asked, Engine, unreachable
 from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
-from conflux.client.requester import Call, Result
-from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, NotApplied, OptionsError
+from conflux.client.requester import Call
+from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, OptionsError
 from conflux.transport.keys import ClusterKey
 from conflux.usercode import inside_user_code
 from conflux.wire import values
@@ -190,21 +192,9 @@ class Client:
 
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, *, wait: str) -> Future[Committed]:
         self._check_open()
-        future: Future[Committed] = Future()
-        call = make_call(method, args, timeout, self._resolver(future), wait=wait)
-        self._engine.submit(call)
-        return future
-
-    def _resolver(self, future: Future[Committed]) -> Any:
-        def done(result: Result) -> None:
-            if not isinstance(result, ConfluxError):
-                future.set_result(result)
-            elif isinstance(result, NotApplied) and not self._engine.link.ever_heard:
-                future.set_exception(unreachable(self._engine.link))
-            else:
-                future.set_exception(result)
-
-        return done
+        answer = Answer()
+        self._engine.submit(make_call(method, args, timeout, answer.settle, wait=wait))
+        return answer
 
     def _wait_for(self, asked: Asked, timeout: float | None) -> Any:
         try:
@@ -231,12 +221,17 @@ def make_call(method: str, args: tuple[Any, ...], timeout: float | None, done: A
     Raises:
         MalformedValue: an argument isn't a JSON value, or is too large.
     """
-    if not method or len(method.encode("utf-8", "surrogatepass")) > limits.METHOD_NAME_BYTES_MAX:
+    if not _is_name(method):
         raise MalformedValue(f"a method's name has 1 to {limits.METHOD_NAME_BYTES_MAX} bytes")
     if wait not in ("committed", "appended"):
         raise OptionsError(f"wait is 'committed' or 'appended', not {wait!r}")
     deadline_s = None if timeout is None else time.monotonic() + timeout
     return Call(method, values.encode([*args]), deadline_s, done, when_appended=wait == "appended")
+
+
+@lru_cache
+def _is_name(method: str) -> bool:
+    return 1 <= len(method.encode("utf-8", "surrogatepass")) <= limits.METHOD_NAME_BYTES_MAX
 
 
 def _endpoints_of(report: dict[str, Any]) -> list[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from conflux.wire import values
 from conflux.wire.clients import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """A committed action; for a call that dispatched nothing `revision` and `action` are None."""
 
     revision: int | None  # counts actions over the life of the cluster, from 1

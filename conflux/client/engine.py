@@ -93,7 +93,8 @@ class Engine:
     def __init__(self, channel: ClientChannel, endpoints: tuple[str, ...]) -> None:
         self.link = Link(channel, endpoints)
         self._channel = channel
-        self._requester = Requester(self.link.move_on)
+        self._requester = Requester(self.link.move_on, no_answer=self._no_answer)
+        self._submitted: deque[Call] = deque()
         self._jobs: deque[Callable[[float], None]] = deque()
         self._numbers = count(1 << 40)  # apart from the requester's own
         self._asked: dict[int, Asked] = {}
@@ -110,13 +111,12 @@ class Engine:
     def run_soon(self, job: Callable[[float], None]) -> None:
         """Run a job in the engine's thread; it gets the time."""
         self._jobs.append(job)
-        if not self._woken:
-            self._woken = True
-            self._channel.wake()
+        self._wake()
 
     def submit(self, call: Call) -> None:
         """Perform a call."""
-        self.run_soon(lambda now_s: self._requester.submit(call))
+        self._submitted.append(call)
+        self._wake()
 
     def ask(self, make: Callable[[int], Read | TransferLeadership]) -> Asked:
         """Ask until it is answered, or its future is cancelled."""
@@ -194,23 +194,40 @@ class Engine:
         while not self._closing.is_set():
             now_s = time.monotonic()
             self._woken = False
-            while self._jobs:
-                self._jobs.popleft()(now_s)
             for address, message in self.link.receive(FRAMES_MAX):
                 self._receive(address, message, now_s)
-            for request in self._requester.pump(now_s):
-                if not self.link.send(request):
-                    self._requester.unsent(request, now_s)
-            for asked in [*self._asked.values()]:
-                self._ask_when_due(asked, now_s)
-            for address, question in [*self._unsent_questions.items()]:
-                if self.link.send_to(address, question):
-                    del self._unsent_questions[address]
-            for feed in self._watches.values():
-                self._renew_when_due(feed, now_s)
-            if not self._jobs and not self._closing.is_set():
+            self._take_in(now_s)  # what callbacks of these answers began, too: it leaves in the same round
+            self._send(now_s)
+            if not self._submitted and not self._jobs and not self._closing.is_set():
                 self._channel.poll(self._wait_s(now_s))
         self._channel.close()
+
+    def _take_in(self, now_s: float) -> None:
+        while self._submitted:
+            self._requester.submit(self._submitted.popleft())
+        while self._jobs:
+            self._jobs.popleft()(now_s)
+
+    def _send(self, now_s: float) -> None:
+        for request in self._requester.pump(now_s):
+            if not self.link.send(request):
+                self._requester.unsent(request, now_s)
+        for asked in [*self._asked.values()]:
+            self._ask_when_due(asked, now_s)
+        for address, question in [*self._unsent_questions.items()]:
+            if self.link.send_to(address, question):
+                del self._unsent_questions[address]
+        for feed in self._watches.values():
+            self._renew_when_due(feed, now_s)
+
+    def _wake(self) -> None:
+        """Let the thread look: not where it is itself that has something new, since it looks before it waits."""
+        if not self._woken and threading.get_ident() != self._thread.ident:
+            self._woken = True
+            self._channel.wake()
+
+    def _no_answer(self) -> ConfluxError:
+        return NoLeader("no leader answered in time") if self.link.ever_heard else unreachable(self.link)
 
     def _wait_s(self, now_s: float) -> float:
         waits = [WAIT_SECONDS_MAX, self._requester.wait_s(now_s)]

@@ -14,7 +14,7 @@ import builtins
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any, TypeAlias
 
 from conflux import limits
@@ -103,11 +103,19 @@ class Requester:
 
     Args:
         give_up: called when nothing was heard for a while: time to try another node.
+        no_answer: makes the error of a call that ran out of time without any refusal.
         first_number: of its requests, from 1 on.
     """
 
-    def __init__(self, give_up: Callable[[], None] = lambda: None, *, first_number: int = 1) -> None:
+    def __init__(
+        self,
+        give_up: Callable[[], None] = lambda: None,
+        *,
+        no_answer: Callable[[], ConfluxError] = lambda: NoLeader("no leader answered in time"),
+        first_number: int = 1,
+    ) -> None:
         self._give_up = give_up
+        self._no_answer = no_answer
         self._numbers = count(first_number)
         self._queue: deque[Call] = deque()  # without a number yet
         self._calls: deque[Call] = deque()  # numbered, from _first_unanswered on
@@ -267,24 +275,33 @@ class Requester:
     def _answered(self, answers: Answers, now_s: float) -> None:
         if answers.session != self._session:
             return
-        revision = answers.first_revision
-        for sequence, outcome in enumerate(answers.outcomes, answers.first_sequence):
-            dispatched = type(outcome) is bytes
-            place = sequence - self._first_unanswered
-            if 0 <= place < len(self._calls):
-                call = self._calls[place]
-                if call.done is not None:
-                    call.tell(_result(outcome, revision if dispatched else None, answers, call.method))
-            revision += dispatched
-        end = answers.first_sequence + len(answers.outcomes)
-        is_first = answers.first_sequence <= self._first_unanswered < end
+        outcomes, revision = answers.outcomes, answers.first_revision
+        place = answers.first_sequence - self._first_unanswered
+        if place < 0:  # its beginning was answered before
+            revision += sum(type(outcome) is bytes for outcome in outcomes[:-place])
+            outcomes, place = outcomes[-place:], 0
+        calls = [*islice(self._calls, place, place + len(outcomes))]
+        is_first = place == 0 and bool(calls)
         if is_first:
-            for _ in range(min(end - self._first_unanswered, len(self._calls))):
+            self._first_unanswered += len(calls)
+            for _ in calls:
                 self._calls.popleft()
-                self._first_unanswered += 1
-            if len(self._frames) > 1 or not self._calls:
-                self._frames = {number: f for number, f in self._frames.items() if f.end > self._first_unanswered}
+            self._forget_frames()
+        for call, outcome in zip(calls, outcomes, strict=False):
+            dispatched = type(outcome) is bytes
+            if call.done is not None:
+                call.tell(_result(outcome, revision if dispatched else None, answers, call.method))
+            revision += dispatched
         self._heard(now_s, news_of_first=is_first)
+
+    def _forget_frames(self) -> None:
+        """Drop the frames that are answered, in the order in which they left: a repeat may stay a while longer."""
+        frames = self._frames
+        while frames:
+            number, frame = next(iter(frames.items()))
+            if frame.end > self._first_unanswered:
+                return
+            del frames[number]
 
     def _appended(self, appended: Appended) -> None:
         """The leader has these calls on its disk: enough for callers that asked for no more."""
@@ -372,10 +389,8 @@ class Requester:
     def _may_be_applied(self, sequence: int) -> bool:
         return any(frame.first <= sequence < frame.end for frame in self._frames.values())
 
-    def _not_applied(self) -> NotApplied:
-        if self._refusal is not None:
-            return self._refusal
-        return NoLeader("no leader answered in time")
+    def _not_applied(self) -> ConfluxError:
+        return self._no_answer() if self._refusal is None else self._refusal
 
 
 def _unknown() -> OutcomeUnknown:

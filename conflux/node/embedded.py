@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conflux.app import App
+from conflux.client.answer import Answer
 from conflux.client.client import ReadConsistency, Wait, make_call
 from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
@@ -215,10 +216,10 @@ class Conflux:
 
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, wait: str) -> Future[Committed]:
         self._check_usable()
-        future: Future[Committed] = Future()
-        self._caller.submit(make_call(method, args, timeout, lambda result: _settle(future, result), wait=wait))
+        answer = Answer()
+        self._caller.submit(make_call(method, args, timeout, answer.settle, wait=wait))
         self._check_caller()
-        return future
+        return answer
 
     def _check_caller(self) -> None:
         """The loop may have ended just before it was handed something: then nobody else would answer."""

@@ -17,7 +17,6 @@ from conflux.node.origin import Origin
 from conflux.node.replica import Replica
 from conflux.node.waiting import Request, Waiting
 from conflux.store.machine import Machine
-from conflux.store.records import header_of
 from conflux.store.session import Segment
 from conflux.store.turn import Judged, Refusal, Turn
 from conflux.wire.clients import (
@@ -38,8 +37,6 @@ Reply = Callable[[Origin, Any], object]
 class _Pending:
     """An entry of this leader that is not committed yet."""
 
-    term: int
-    wall_time_us: int
     machine: Machine  # provisional now, committed when the entry is
     change: Planned | None = None
     opened: list[tuple[Origin, SessionOpened]] = field(default_factory=list)
@@ -127,7 +124,7 @@ class Leadership:
         for origin, opened in pending.opened:
             self._reply(origin, opened)
         for origin, session, segment in pending.waiters:
-            self._answer(origin, session, segment, pending.term, pending.wall_time_us)
+            self._answer(origin, session, segment)
         for origin, request, refusal in pending.expired:
             self._refuse(origin, request, refusal)
 
@@ -150,17 +147,16 @@ class Leadership:
 
     def _begin_entry(self) -> tuple[Turn, _Pending]:
         """A turn for the next entry, and what is kept of it until it commits."""
-        wall_time_us = self._clock.wall_us()
         turn = Turn(
             self._app,
             self.provisional,
             index=self._replica.raft.log.last_index + 1,
             term=self.term,
             log_time_us=self.log_time_us,
-            wall_time_us=wall_time_us,
+            wall_time_us=self._clock.wall_us(),
             clock=self._clock.monotonic_s,
         )
-        return turn, _Pending(self.term, wall_time_us, self.provisional)
+        return turn, _Pending(self.provisional)
 
     def _end_entry(self, turn: Turn, pending: _Pending) -> bytes:
         """The payload of the entry that is to be proposed now."""
@@ -205,7 +201,7 @@ class Leadership:
         """Answer what is committed; let the rest wait for its entry: this turn's, or an earlier one's."""
         for segment in judged.segments:
             if segment.index <= self._replica.machine.index:
-                self._answer(origin, request.session, segment, *self._label_of(segment.index))
+                self._answer(origin, request.session, segment)
                 continue
             entry = self._pending.get(segment.index, pending)
             entry.waiters.append((origin, request.session, segment))
@@ -216,28 +212,20 @@ class Leadership:
         if judged.rest is not None:
             self._waiting.put_back(origin, judged.rest)
 
-    def _answer(self, origin: Origin, session: int, segment: Segment, term: int, wall_time_us: int) -> None:
+    def _answer(self, origin: Origin, session: int, segment: Segment) -> None:
         answers = Answers(
             session,
             segment.first_sequence,
             list(segment.outcomes),
             segment.first_revision,
             segment.index,
-            term,
-            wall_time_us,
+            segment.term,
+            segment.wall_time_us,
         )
         self._reply(origin, answers)
 
     def _refuse(self, origin: Origin, request: int, refusal: Refusal) -> None:
         self._reply(origin, Refused(request, refusal.code, refusal.message, refusal.sequence))
-
-    def _label_of(self, index: int) -> tuple[int, int]:
-        """(term, wall time) of a committed entry; zeros where the log no longer holds it."""
-        log = self._replica.raft.log
-        if index < log.first_index:
-            return 0, 0
-        entry = log.entries(index, index, 1)[0]
-        return entry.term, header_of(entry.payload).wall_time_us
 
     def _deadline_passed(self) -> bool:
         """True once a session expires: an idle leader then writes an entry, so that all nodes see it."""

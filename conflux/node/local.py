@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class LocalCaller:
         self._again: list[tuple[float, _Read]] = []  # reads that no leader confirmed, and when to ask again
         self._numbers = count(READ_NUMBERS_FROM)
         self._woken = False
+        self._thread = 0  # the loop's, once it turns
         node.on_local_message = self._receive
 
     def submit(self, call: Call) -> None:
@@ -61,6 +63,7 @@ class LocalCaller:
 
     def turn(self) -> None:
         """Hand what came in to the node; called before the node's turn."""
+        self._thread = threading.get_ident()
         self._woken = False
         requester, now_s = self._requester, self._clock.monotonic_s()
         while self._inbox:
@@ -76,6 +79,8 @@ class LocalCaller:
 
     def wait_s(self) -> float:
         """How long until there is something to do by itself."""
+        if self._inbox or self._jobs:
+            return 0.0
         now_s = self._clock.monotonic_s()
         waits = [limits.WATCH_LEASE_SECONDS, self._requester.wait_s(now_s)]
         waits += [max(0.0, when_s - now_s) for when_s, _ in self._again]
@@ -95,7 +100,8 @@ class LocalCaller:
         self._again.clear()
 
     def _wake(self) -> None:
-        if not self._woken:
+        """End the loop's wait: not where it is the loop's own thread that has something new, since it looks first."""
+        if not self._woken and threading.get_ident() != self._thread:
             self._woken = True
             self._node.channel.wake()
 

@@ -35,6 +35,7 @@ from conflux.node.snapshots import SnapshotOptions
 from conflux.node.status import StateHashes
 from conflux.node.ticking import TICK_S, Ticker
 from conflux.node.watchers import Watchers
+from conflux.raft.core import Raft
 from conflux.raft.effects import RoleChanged, SnapshotOffered
 from conflux.raft.entry import Entry
 from conflux.raft.messages import Envelope
@@ -58,6 +59,7 @@ from conflux.wire.peers import (
 )
 
 IDLE_COMMIT_SECONDS = 0.05  # idle for so long, the commit index is written down alone
+ANNOUNCE_COMMIT_SECONDS = 0.002  # for so long, the next entry may carry the commit index: a message and a wake saved
 WAIT_SECONDS_MAX = 1.0
 HASH_SLICES_PER_TURN = 4
 
@@ -111,6 +113,8 @@ class Node:
         self._random = random
         self._initial = Machine.initial(app)
         self._idle_since_s = now_s
+        self._progress = (0, 0)  # last and committed index when work was last done
+        self._owes_commit_since_s: float | None = None  # since when followers know less than they could
         self._more_to_tell = False  # a watcher has room and there is more for it
         self.desk = Desk(self)
         self.founding = Founding(
@@ -210,12 +214,12 @@ class Node:
         else:
             if ticks and self.replica.may_stand:
                 self.replica.raft.tick(ticks)
-            self._flush()
-        requests = self.channel.receive_from_clients(limits.TURN_FRAMES_MAX)
-        for handle, frame in requests:
+            if frames or ticks:  # else there is nothing that clients would have to wait for
+                self._flush()
+        for handle, frame in self.channel.receive_from_clients(limits.TURN_FRAMES_MAX):
             self.desk.take_frame(FromClient(handle), frame)
         if self.replica is not None:
-            self._serve(now_s, busy=bool(frames or requests))
+            self._serve(now_s)
         self.founding.greet(now_s)
 
     def wait_s(self) -> float:
@@ -235,6 +239,8 @@ class Node:
                 waits.append(0.02)
             if self.snapshots is not None and self.snapshots.waits:
                 waits.append(0.01)
+            if self._owes_commit_since_s is not None:
+                waits.append(max(0.0, self._owes_commit_since_s + ANNOUNCE_COMMIT_SECONDS - now_s))
             if replica.may_write_commit_index:
                 waits.append(max(0.0, self._idle_since_s + IDLE_COMMIT_SECONDS - now_s))
         wait_s = min(waits)
@@ -315,7 +321,7 @@ class Node:
             self.desk.leadership.persisted()
         self.replica.apply(limits.APPLY_SLICE_SECONDS)
 
-    def _serve(self, now_s: float, *, busy: bool) -> None:
+    def _serve(self, now_s: float) -> None:
         """Judge, fold, answer and tell."""
         replica, readers, watchers = self.replica, self.desk.readers, self.desk.watchers
         assert replica is not None and readers is not None and watchers is not None
@@ -323,19 +329,30 @@ class Node:
         if self.desk.leadership is not None and not replica.is_stuck:
             self.desk.leadership.turn()
         if not replica.is_stuck:
-            replica.raft.announce_commit()
+            self._announce_commit(replica.raft, now_s)
         self._flush()
         readers.turn()
         more = not watchers.is_empty and watchers.turn(now_s)
         self._hash_some(replica)
         if self.snapshots is not None:
             self.snapshots.work()
-        if busy or more or self._has_work(replica):
-            self._idle_since_s = now_s
+        progress = (replica.raft.log.last_index, replica.raft.commit_index)
+        if progress != self._progress or more or self._has_work(replica):  # heartbeats are no work
+            self._progress, self._idle_since_s = progress, now_s
         elif now_s - self._idle_since_s >= IDLE_COMMIT_SECONDS:
             replica.write_commit_index()
             self.state_hashes.begin(replica.machine)
         self._more_to_tell = more
+
+    def _announce_commit(self, raft: Raft, now_s: float) -> None:
+        """Followers hear what is committed from the next entry, or alone, if there is none for a moment."""
+        if not raft.owes_commit:
+            self._owes_commit_since_s = None
+        elif self._owes_commit_since_s is None:
+            self._owes_commit_since_s = now_s
+        elif now_s - self._owes_commit_since_s >= ANNOUNCE_COMMIT_SECONDS:
+            raft.announce_commit()
+            self._owes_commit_since_s = None
 
     def _has_work(self, replica: Replica) -> bool:
         return (

@@ -6,6 +6,7 @@ line of JSON on its standard output, and from then on speaks only through its lo
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ from conflux.transport.zeromq import ZeroMQChannel
 
 LOG_BYTES_MAX = 4 * 1024 * 1024
 LOG_FILES_KEPT = 3
+COLLECTOR_THRESHOLDS = (20_000, 20, 50)  # objects made and not freed, and how often each elder generation is spared
 
 _log = logging.getLogger("conflux.node")
 
@@ -83,6 +85,7 @@ def main() -> int:
     runtime.save(directory)
     _answer({"pid": runtime.pid, "endpoint": runtime.endpoint, "identity": runtime.identity})
     _speak_through(directory / NODE_LOG)
+    _calm_the_collector()
     _log.info("node %s (%s) listens on %s", spec.label, runtime.identity[:8], runtime.endpoint)
     loop.run()
     _log.info("node %s stopped", spec.label)
@@ -127,6 +130,13 @@ def _discovery(spec: NodeSpec, key: ClusterKey | None, address: str) -> Discover
         cluster=spec.cluster, fingerprint=fingerprint, identity=spec.identity, address=address, label=spec.label
     )
     return CombinedDiscovery(static, mdns)
+
+
+def _calm_the_collector() -> None:
+    """What is there now stays; and what an action makes is freed by counting, so looking for cycles can wait."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _tell_role(change: RoleChanged) -> None:

@@ -164,14 +164,16 @@ class Replica:
         """Carry out all effects, those that come of carrying them out too."""
         if self.is_stuck and not self._try_again():
             return
-        while self._carry_out():
+        may_cause_more = True
+        while self._carry_out() and may_cause_more:
             effects = self.raft.take_effects()
-            if not effects:
-                return
+            may_cause_more = not all(isinstance(effect, Send | Commit) for effect in effects)
             self._effects.extend(effects)
 
     def apply(self, seconds_max: float) -> None:
         """Fold committed entries for at most `seconds_max`; what is left waits for the next turn."""
+        if not self.is_behind:
+            return
         deadline_s = self._clock.monotonic_s() + seconds_max
         while self.is_behind:
             entry = self._next_entry()

@@ -156,6 +156,11 @@ class Raft:
         """True where `change_membership` would take a change now."""
         return membership.may_change(self)
 
+    @property
+    def owes_commit(self) -> bool:
+        """True on a leader while a follower knows less of what is committed than it could: see `announce_commit`."""
+        return isinstance(self.role, Leader) and heartbeats.owes_commit(self, self.role)
+
     def ticks_to_timer(self) -> int:
         """How many ticks from now `tick` has something to do; a shell may sleep that long."""
         if isinstance(self.role, Leader):
@@ -286,7 +291,7 @@ class Raft:
             self.become_follower(self.term, leader=None)
 
     def announce_commit(self) -> None:
-        """Tell followers of a commit index that no Append has carried yet. The shell calls it when a turn ends idle."""
+        """Tell followers of a commit index that no Append has carried yet; to be called once none is about to."""
         if isinstance(self.role, Leader):
             heartbeats.announce_commit(self, self.role)
 

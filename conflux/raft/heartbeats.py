@@ -23,6 +23,12 @@ def broadcast(raft: Raft, role: Leader) -> None:
         _send(raft, peer, progress, role.round)
 
 
+def owes_commit(raft: Raft, role: Leader) -> bool:
+    """True while a follower knows less than it could."""
+    commit_index = raft.commit_index
+    return any(each.commit_sent < min(commit_index, each.match_index) for each in role.progress.values())
+
+
 def announce_commit(raft: Raft, role: Leader) -> None:
     """Tell those that know less than they could."""
     for peer, progress in role.progress.items():

@@ -65,6 +65,8 @@ class _SegmentPart(Struct, tag=2, array_like=True, frozen=True):
     outcomes: list[Outcome]
     index: Positive
     first_revision: Positive
+    term: Positive
+    wall_time_us: Positive
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -123,8 +125,7 @@ def encode_body(machine: Machine) -> Iterator[bytes]:
     for _, session in sorted(machine.sessions.items()):
         yield _part(_SessionHead(session.id, session.seconds, session.last_used_us, session.next_sequence))
         for segment in session.segments:
-            outcomes = list(segment.outcomes)
-            yield _part(_SegmentPart(segment.first_sequence, outcomes, segment.index, segment.first_revision))
+            yield _part(_segment_part(segment))
     yield _END
     yield from encode_slices(machine.state)
 
@@ -236,12 +237,25 @@ def _part(part: _SessionHead | _SegmentPart) -> bytes:
     return _LENGTH.pack(len(packed)) + packed
 
 
+def _segment_part(segment: Segment) -> _SegmentPart:
+    return _SegmentPart(
+        segment.first_sequence,
+        list(segment.outcomes),
+        segment.index,
+        segment.first_revision,
+        segment.term,
+        segment.wall_time_us,
+    )
+
+
 def _segment(part: _SegmentPart) -> Segment:
     return Segment(
         first_sequence=part.first_sequence,
         outcomes=part.outcomes,
         index=part.index,
         first_revision=part.first_revision,
+        term=part.term,
+        wall_time_us=part.wall_time_us,
     )
 
 

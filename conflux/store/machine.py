@@ -118,11 +118,14 @@ class Machine:
 class Step:
     """One entry's work on a machine, record by record; `end` gives the machine after it."""
 
-    def __init__(self, machine: Machine, app: App[Any, Any], *, index: int, term: int, log_time_us: int) -> None:
+    def __init__(
+        self, machine: Machine, app: App[Any, Any], *, index: int, term: int, log_time_us: int, wall_time_us: int
+    ) -> None:
         assert app.reduce is not None
         self.index = index
         self.term = term
         self.log_time_us = max(log_time_us, machine.log_time_us)
+        self._wall_time_us = wall_time_us
         self.revision = machine.revision
         self.state = machine.state
         self.sessions = machine.sessions
@@ -161,13 +164,19 @@ class Step:
         first_sequence: int,
         outcomes: list[Outcome],
         first_revision: int,
-    ) -> None:
+    ) -> Segment:
         """Keep the outcomes of calls whose actions are reduced."""
         segment = Segment(
-            first_sequence=first_sequence, outcomes=outcomes, index=self.index, first_revision=first_revision
+            first_sequence=first_sequence,
+            outcomes=outcomes,
+            index=self.index,
+            first_revision=first_revision,
+            term=self.term,
+            wall_time_us=self._wall_time_us,
         )
         after = session.with_outcomes(segment, first_unanswered=first_unanswered, log_time_us=self.log_time_us)
         self.sessions = self.sessions.set(session.id, after)
+        return segment
 
     def end(self, payload: bytes) -> Machine:
         """The machine after this entry, whose payload is now known."""
@@ -210,7 +219,14 @@ def fold(machine: Machine, entry: Entry, app: App[Any, Any]) -> Machine:
     """
     header = records.header_of(entry.payload)
     _check(header, machine, app)
-    step = Step(machine, app, index=entry.index, term=entry.term, log_time_us=header.log_time_us)
+    step = Step(
+        machine,
+        app,
+        index=entry.index,
+        term=entry.term,
+        log_time_us=header.log_time_us,
+        wall_time_us=header.wall_time_us,
+    )
     for record in records.records_of(entry.payload):
         match record:
             case Calls():

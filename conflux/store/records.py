@@ -7,7 +7,6 @@ indices, and the log's clock goes on over elections.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import msgspec
@@ -24,8 +23,7 @@ _HEADER = struct.Struct(">B3xIIQQQ")  # version, app version, actions, first rev
 _REVISIONS, _REVISIONS_AT = struct.Struct(">IQ"), 8  # actions, first revision: a part of it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(Struct, frozen=True, kw_only=True):
     """What every entry says of itself."""
 
     app_version: int  # of the app whose reducer folds this entry

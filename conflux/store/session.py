@@ -6,19 +6,20 @@ every call that the client may still repeat, and takes a call only if all before
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from conflux.wire.clients import Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
+class Segment(Struct, frozen=True, kw_only=True):
     """Outcomes of consecutive calls of one session, all in one entry."""
 
     first_sequence: int
     outcomes: tuple[Outcome, ...] | list[Outcome]  # never changed once it is here
     index: int  # of the entry
     first_revision: int  # of the first action among the outcomes
+    term: int  # of the entry; with its time, since a repeat is answered like the first, also when the log was cut
+    wall_time_us: int
 
     @property
     def end(self) -> int:
@@ -26,8 +27,7 @@ class Segment:
         return self.first_sequence + len(self.outcomes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class Session(Struct, frozen=True, kw_only=True):
     """One client's place in the table."""
 
     id: int
@@ -42,7 +42,7 @@ class Session:
 
     def with_outcomes(self, segment: Segment, *, first_unanswered: int, log_time_us: int) -> Session:
         """The session after these calls, without what the client no longer asks for."""
-        kept = tuple(old for old in self.segments if old.end > first_unanswered)
+        kept = [old for old in self.segments if old.end > first_unanswered]
         return Session(
             id=self.id,
             seconds=self.seconds,
@@ -76,4 +76,6 @@ def _cut(segment: Segment, start: int, stop: int) -> Segment:
         outcomes=segment.outcomes[skip : skip + stop - start],
         index=segment.index,
         first_revision=segment.first_revision + skipped_actions,
+        term=segment.term,
+        wall_time_us=segment.wall_time_us,
     )

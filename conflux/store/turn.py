@@ -10,7 +10,9 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from conflux import limits
 from conflux.app import App
@@ -35,6 +37,8 @@ from conflux.wire.clients import Code, Outcome, Perform, Rejection
 INTERNAL_TYPE_PREFIX = "@@conflux/"
 NO_REQUEST = 0  # clients count theirs from 1
 
+_Planned: TypeAlias = tuple[str, Callable[..., Any] | None, list[Any]]  # name, method (None: a void), arguments
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -45,8 +49,7 @@ class Refusal:
     sequence: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """What became of a Perform: segments to answer with, each once its entry is committed."""
 
     segments: list[Segment]
@@ -75,8 +78,8 @@ class Turn:
     ) -> None:
         assert app.reduce is not None
         self._app = app
-        self._reduce = app.reduce
-        self._step = Step(machine, app, index=index, term=term, log_time_us=log_time_us)
+        self._step = Step(machine, app, index=index, term=term, log_time_us=log_time_us, wall_time_us=wall_time_us)
+        self._log_time_s = self._step.log_time_us / 1e6
         self._first_revision = machine.revision + 1
         self._wall_time_us = wall_time_us
         self._records: list[Record] = []
@@ -166,16 +169,17 @@ class Turn:
             self._records.append(StateHash(point.revision, point.digest))
             step.hash_logged = point.revision
 
-    def _plan(self, calls: list[tuple[str, bytes]], first_sequence: int) -> list[_Call] | Refusal:
+    def _plan(self, calls: list[tuple[str, bytes]], first_sequence: int) -> list[_Planned] | Refusal:
         """What is to be run; refused as a whole where a call could not run in any state."""
-        plan: list[_Call] = []
+        plan: list[_Planned] = []
+        methods = self._app.methods
         for sequence, (name, packed) in enumerate(calls, first_sequence):
             if not name:
-                plan.append(_Call("", None, []))
+                plan.append(("", None, []))
                 continue
-            function = self._app.methods.get(name)
+            function = methods.get(name)
             if function is None:
-                known = ", ".join(sorted(self._app.methods))
+                known = ", ".join(sorted(methods))
                 return Refusal(Code.UNKNOWN_METHOD, f"there is no method {name!r}: the app has {known}", sequence)
             try:
                 arguments = values.decode(packed)
@@ -185,45 +189,39 @@ class Turn:
             problem = arguments_problem(function, len(arguments)) if is_list else "arguments are a list"
             if problem:
                 return Refusal(Code.BAD_ARGUMENTS, f"{name}: {problem}", sequence)
-            plan.append(_Call(name, function, arguments))
+            plan.append((name, function, arguments))
         return plan
 
-    def _run(self, session: Session, request: Perform, plan: list[_Call]) -> Segment | None:
+    def _run(self, session: Session, request: Perform, plan: list[_Planned]) -> Segment | None:
         step = self._step
         first_sequence, first_revision = session.next_sequence, step.revision + 1
         outcomes: list[Outcome] = []
-        names: list[str] = []
         with user_code():
-            for call in plan:
+            for name, function, arguments in plan:
                 if self._calls and self.is_full:  # a turn with nothing in it runs one, or it would never get on
                     break
-                outcomes.append(self._judge(call))
-                names.append(call.name)
-                self._bytes += len(call.name.encode())
+                outcomes.append(None if function is None else self._judge(function, arguments))
+                self._bytes += len(name.encode())
                 self._calls += 1
         if not outcomes:
             return None
+        names = [name for name, _, _ in plan[: len(outcomes)]]
         methods = names[:1] if names.count(names[0]) == len(names) else names
         first_unanswered = min(request.first_unanswered, first_sequence)
         self._records.append(Calls(session.id, first_unanswered, first_sequence, methods, outcomes))
-        step.settle(
+        return step.settle(
             session,
             first_unanswered=first_unanswered,
             first_sequence=first_sequence,
             outcomes=outcomes,
             first_revision=first_revision,
         )
-        return Segment(
-            first_sequence=first_sequence, outcomes=outcomes, index=step.index, first_revision=first_revision
-        )
 
-    def _judge(self, call: _Call) -> Outcome:
+    def _judge(self, function: Callable[..., Any], arguments: list[Any]) -> Outcome:
         """Run one method, and the reducer on what it returns: the state moves, or the call is rejected."""
-        if call.function is None:
-            return None
-        inside.log_time_s = self._step.log_time_us / 1e6
+        inside.log_time_s = self._log_time_s
         try:
-            action = call.function(self._step.state, *call.arguments)
+            action = function(self._step.state, *arguments)
         except (Exception, SystemExit) as error:  # whatever a user's method raises is its answer
             return self._rejected(error)
         finally:
@@ -233,7 +231,7 @@ class Turn:
         if isinstance(action, Exception):
             return self._rejected(action)
         try:
-            packed = self._encode_action(action)
+            packed = _encode_action(action)
         except Exception as error:  # MalformedValue, or what an object of the user's raises when it is looked at
             return self._rejected(error)
         try:
@@ -242,11 +240,6 @@ class Turn:
             return self._rejected(error, by_reducer=True)
         self._bytes += len(packed)
         return packed
-
-    def _encode_action(self, action: Any) -> bytes:
-        if type(action) is dict and str(action.get("type", "")).startswith(INTERNAL_TYPE_PREFIX):
-            raise MalformedValue(f"an action's type must not begin with {INTERNAL_TYPE_PREFIX}")
-        return values.encode(action)
 
     def _rejected(self, error: BaseException, *, by_reducer: bool = False) -> Rejection:
         try:
@@ -258,11 +251,12 @@ class Turn:
         return Rejection(type(error).__name__[: limits.METHOD_NAME_BYTES_MAX], message, by_reducer)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    name: str
-    function: Callable[..., Any] | None  # None: a void
-    arguments: list[Any]
+def _encode_action(action: Any) -> bytes:
+    if type(action) is dict:
+        kind = action.get("type")
+        if type(kind) is str and kind.startswith(INTERNAL_TYPE_PREFIX):
+            raise MalformedValue(f"an action's type must not begin with {INTERNAL_TYPE_PREFIX}")
+    return values.encode(action)
 
 
 @lru_cache(maxsize=1024)

@@ -64,6 +64,7 @@ class ZeroMQChannel:
             self._counters,
             endpoint=lambda address: address.peer_endpoint,
             keys=None if pair is None else (pair, pair.public),
+            are_read=False,
         )
         try:
             self._guard(pair)
@@ -112,7 +113,7 @@ class ZeroMQChannel:
             self._waiting.wait(timeout_s)
 
     def receive_from_peers(self, frames_max: int) -> list[bytes]:
-        if self._closed:
+        if self._peers not in self._waiting.ready:
             return []
         messages, malformed = drain_router(self._peers, frames_max)
         self._counters.peer_frames_received += len(messages)
@@ -120,7 +121,7 @@ class ZeroMQChannel:
         return [frame for _, frame in messages]
 
     def receive_from_clients(self, frames_max: int) -> list[tuple[bytes, bytes]]:
-        if self._closed:
+        if self._clients not in self._waiting.ready:
             return []
         messages, malformed = drain_router(self._clients, frames_max)
         self._counters.client_frames_received += len(messages)
@@ -149,7 +150,9 @@ class ZeroMQChannel:
         self._waiting.serve(self._doorkeeper.socket, self._doorkeeper.serve)
         for socket, domain in ((self._peers, PEERS_DOMAIN), (self._clients, CLIENTS_DOMAIN)):
             serve_with(socket, pair, domain)
-            self._waiting.watch(socket, HandshakeMonitor(self._context, socket, partial(self._failed, domain.decode())))
+            self._waiting.watch(socket)
+            monitor = HandshakeMonitor(self._context, socket, partial(self._failed, domain.decode()))
+            self._waiting.look_at(socket, monitor)
 
     def _failed(self, port: str, count: int) -> None:
         self._counters.handshakes_failed += count

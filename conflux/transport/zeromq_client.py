@@ -26,6 +26,7 @@ class ZeroMQClientChannel:
             self._counters,
             endpoint=lambda address: address.client_endpoint,
             keys=None if key is None else (key.client_pair(), key.peer_pair().public),
+            are_read=True,
         )
         self._calls = 0
         self._closed = False
@@ -55,11 +56,11 @@ class ZeroMQClientChannel:
     def receive(self, frames_max: int) -> list[tuple[str, bytes]]:
         """(address of the node, frame): oldest first for each node, another node first at each call."""
         received: list[tuple[str, bytes]] = []
-        addresses = list(self._links.dealers)
+        ready = [(address, dealer) for address, dealer in self._links.dealers.items() if dealer in self._waiting.ready]
         self._calls += 1
-        for at in range(len(addresses)):
-            address = addresses[(self._calls + at) % len(addresses)]
-            frames, malformed = drain_dealer(self._links.dealers[address], frames_max - len(received))
+        for at in range(len(ready)):
+            address, dealer = ready[(self._calls + at) % len(ready)]
+            frames, malformed = drain_dealer(dealer, frames_max - len(received))
             self._counters.messages_malformed += malformed
             received += [(address, frame) for frame in frames]
         self._counters.client_frames_received += len(received)

@@ -29,8 +29,15 @@ class Links:
         *,
         endpoint: Callable[[Address], str],
         keys: tuple[KeyPair, bytes] | None,
+        are_read: bool,
     ) -> None:
-        """`endpoint`: which of an address's two. `keys`: the own pair and the public key of all nodes' sockets."""
+        """All that the links of a channel have in common.
+
+        Args:
+            endpoint: which of an address's two.
+            keys: the own pair and the public key of all nodes' sockets.
+            are_read: frames come in by these links too, so they end a wait; between nodes each has its own direction.
+        """
         self.dealers: dict[str, Socket] = {}
         self._context = context
         self._waiting = waiting
@@ -38,6 +45,7 @@ class Links:
         self._complaints = Complaints()
         self._endpoint = endpoint
         self._keys = keys
+        self._are_read = are_read
 
     def dial(self, address: str) -> None:
         """Connect, and reconnect for ever. Addresses come from the network too: a bad one is counted, never raised."""
@@ -53,7 +61,9 @@ class Links:
             connect_with(dealer, *self._keys)
         monitor = HandshakeMonitor(self._context, dealer, partial(self._refused, address))
         dealer.connect(self._endpoint(target))
-        self._waiting.watch(dealer, monitor)
+        self._waiting.look_at(dealer, monitor)
+        if self._are_read:
+            self._waiting.watch(dealer)
         self.dealers[address] = dealer
 
     def hang_up(self, address: str) -> None:

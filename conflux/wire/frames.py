@@ -7,7 +7,6 @@ of another version, raises `MalformedFrame`: its receiver counts and drops it.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -22,8 +21,7 @@ _PEER_HEADER = struct.Struct(">BB16s16s16sQ")
 _CLIENT_HEADER = struct.Struct(">BB")
 
 
-@dataclass(frozen=True, slots=True)
-class PeerFrame:
+class PeerFrame(msgspec.Struct, frozen=True):
     """A decoded frame from a node."""
 
     cluster: str

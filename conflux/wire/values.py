@@ -1,4 +1,8 @@
-"""JSON values as bytes: arguments and actions. Strict on the way in, so that all nodes decode the same."""
+"""JSON values as bytes: arguments and actions. Strict on the way in, so that all nodes decode the same.
+
+What takes part in every action goes through msgspec, which is several times as fast; msgpack reads what comes from
+elsewhere and isn't in the one encoding that `encode` gives a value, since it alone can tell of a key that stands twice.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,16 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 import msgpack
+import msgspec
 
 from conflux import limits
 from conflux.errors import MalformedValue
 
 Value: TypeAlias = Any  # None, bool, int of 64 bits, finite float, str, list of values, dict from str to value
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def check(value: Value, depth: int = 1) -> None:
@@ -20,7 +29,7 @@ def check(value: Value, depth: int = 1) -> None:
         MalformedValue: with what was found.
     """
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind in _PLAIN:
         return
     if kind is float:
         if not isfinite(value):
@@ -36,8 +45,7 @@ def check(value: Value, depth: int = 1) -> None:
                 raise MalformedValue(f"a key must be a str, not {_describe(key)}")
         value = value.values()
     for item in value:
-        inner = type(item)
-        if inner is not str and inner is not int:
+        if type(item) not in _PLAIN:
             check(item, depth + 1)
 
 
@@ -49,7 +57,7 @@ def encode(value: Value, bytes_max: int = limits.ACTION_BYTES_MAX) -> bytes:
     """
     check(value)
     try:
-        packed: bytes = msgpack.packb(value)
+        packed = _encode(value)
     except OverflowError as error:
         raise MalformedValue("an integer doesn't fit into 64 bits") from error
     except UnicodeEncodeError as error:
@@ -65,19 +73,28 @@ def decode(packed: bytes) -> Value:
     Raises:
         MalformedValue: no JSON value; one exception for all that msgpack raises.
     """
-    value = _unpack(packed, object_pairs_hook=_without_repeats)
+    value = decode_trusted(packed)
+    check(value)
+    if _encode(value) == packed:
+        return value
+    value = _unpack(packed)
     check(value)
     return value
 
 
 def decode_trusted(packed: bytes) -> Value:
     """The value that these bytes stand for, where `encode` made them and a checksum has kept them."""
-    return _unpack(packed)
-
-
-def _unpack(packed: bytes, **hooks: Any) -> Value:
     try:
-        return msgpack.unpackb(packed, strict_map_key=True, ext_hook=_refuse_extension, **hooks)
+        return _decode(packed)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise MalformedValue(f"these bytes are no value: {error}") from error
+
+
+def _unpack(packed: bytes) -> Value:
+    try:
+        return msgpack.unpackb(
+            packed, strict_map_key=True, ext_hook=_refuse_extension, object_pairs_hook=_without_repeats
+        )
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise MalformedValue(f"these bytes are no value: {error}") from error
 

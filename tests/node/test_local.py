@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,13 +55,29 @@ def test_calls_and_reads_are_answered_in_the_loops_turns(program):
     assert list(program.run(2)[1]) == ["x"]
 
 
-def test_the_loop_is_woken_once_for_many_calls(program):
-    for number in range(5):
-        program.submit("add", number)
+def in_another_thread(job: Callable[[], object]) -> None:
+    thread = threading.Thread(target=job)
+    thread.start()
+    thread.join()
+
+
+def test_the_loop_is_woken_once_for_many_calls_of_other_threads(program):
+    def submit_five() -> None:
+        for number in range(5):
+            program.submit("add", number)
+
+    in_another_thread(submit_five)
     assert program.node.channel.woken == 1
     program.run(5)
-    program.submit("add", 5)
+    in_another_thread(lambda: program.submit("add", 5))
     assert program.node.channel.woken == 2
+
+
+def test_what_the_loops_own_thread_hands_in_needs_no_wake_but_the_loop_does_not_wait(program):
+    program.caller.turn()
+    program.submit("add", "x")
+    assert program.node.channel.woken == 0
+    assert program.caller.wait_s() == 0.0
 
 
 def test_an_idle_program_lets_the_loop_wait(program):

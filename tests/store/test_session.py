@@ -17,8 +17,10 @@ def session(*segments: Segment) -> Session:
     return made
 
 
-FIRST = Segment(first_sequence=0, outcomes=[b"a", None, b"b", NO, b"c"], index=5, first_revision=10)
-SECOND = Segment(first_sequence=5, outcomes=[b"d"], index=6, first_revision=13)
+FIRST = Segment(
+    first_sequence=0, outcomes=[b"a", None, b"b", NO, b"c"], index=5, first_revision=10, term=1, wall_time_us=7
+)
+SECOND = Segment(first_sequence=5, outcomes=[b"d"], index=6, first_revision=13, term=1, wall_time_us=7)
 
 
 def test_a_session_knows_the_next_call_that_it_takes():

@@ -1,0 +1,112 @@
+"""`Answer`: the future of one call. Clients make them by the thousand, so one costs as little as can be.
+
+A `Future` of the standard library has a lock, a condition and lists of its own; an answer shares one lock with all
+others. Everything that takes a `concurrent.futures.Future` takes it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures._base import FINISHED, PENDING
+from typing import Any
+
+from conflux.client.committed import Committed
+from conflux.errors import ConfluxError
+
+_lock = threading.RLock()  # held for a few instructions at a time, never while a callback runs
+
+
+class _Sleeper:
+    """A thread that waits for an answer, in the form in which futures keep those who wait for them."""
+
+    def __init__(self) -> None:
+        self._asleep = threading.Lock()
+        self._asleep.acquire()
+
+    def sleep(self, timeout: float | None) -> None:
+        self._asleep.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, threading.TIMEOUT_MAX)))
+
+    def wake(self, _future: Future[Any]) -> None:
+        if self._asleep.locked():
+            self._asleep.release()
+
+    add_result = add_exception = add_cancelled = wake
+
+
+class Answer(Future[Committed]):
+    """Resolves to what was committed, or to why nothing was."""
+
+    _condition = threading.Condition(_lock)
+    _state: str = PENDING
+    _result: Committed | None = None
+    _exception: BaseException | None = None
+    _waiters: list[Any]
+    _done_callbacks: list[Callable[[Future[Committed]], object]]
+
+    def __init__(self) -> None:
+        self._waiters = []
+        self._done_callbacks = []
+
+    def add_done_callback(self, fn: Callable[[Future[Committed]], object]) -> None:
+        """See `concurrent.futures.Future`."""
+        with _lock:
+            if self._state == PENDING:
+                self._done_callbacks.append(fn)
+                return
+        super().add_done_callback(fn)  # it is called at once
+
+    def settle(self, result: Committed | ConfluxError) -> None:
+        """Resolve it, unless it was cancelled."""
+        with _lock:
+            if self._state == PENDING:
+                self._finish(result)
+        if self._state != FINISHED:
+            self._tell_cancelled()
+        elif self._done_callbacks:
+            self._invoke_callbacks()  # type: ignore[attr-defined]
+
+    def result(self, timeout: float | None = None) -> Committed:
+        """See `concurrent.futures.Future`."""
+        if self._state == PENDING:
+            self._sleep(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """See `concurrent.futures.Future`."""
+        if self._state == FINISHED:
+            return self._exception
+        if self._state == PENDING:
+            self._sleep(timeout)
+        return super().exception(0)
+
+    def cancel(self) -> bool:
+        """Give the answer up; the call goes on. See `concurrent.futures.Future`."""
+        cancelled = super().cancel()
+        if cancelled:
+            self._tell_cancelled()
+        return cancelled
+
+    def _finish(self, result: Committed | ConfluxError) -> None:
+        if isinstance(result, ConfluxError):
+            self._exception = result
+        else:
+            self._result = result
+        self._state = FINISHED
+        for waiter in self._waiters:
+            waiter.add_result(self) if self._exception is None else waiter.add_exception(self)
+
+    def _tell_cancelled(self) -> None:
+        if self.cancelled() and self._state != "CANCELLED_AND_NOTIFIED":
+            self.set_running_or_notify_cancel()
+
+    def _sleep(self, timeout: float | None) -> None:
+        sleeper = _Sleeper()
+        with _lock:
+            if self._state != PENDING:
+                return
+            self._waiters.append(sleeper)
+        sleeper.sleep(timeout)
+        with _lock:
+            self._waiters.remove(sleeper)
