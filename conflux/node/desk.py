@@ -58,6 +58,7 @@ class Desk:
         self.watchers: Watchers | None = None
         self._node = node
         self._parked = Waiting()  # for a leader that isn't ready yet: this node
+        self._sent_on = 0  # requests, to other nodes
         self._forwarding: dict[bytes, None] = {}  # clients whose requests went to the leader of now
 
     def take_frame(self, origin: Origin, frame: bytes) -> None:
@@ -79,6 +80,8 @@ class Desk:
                 self.reply(
                     origin, LogText(message.request, self._node.directory.self.label, end_of_log(self._node.log_file))
                 )
+            case _ if self._node.directory.removed:
+                self._send_on(origin, message)
             case OpenSession() | Perform() | CloseSession():
                 self._to_leader(origin, message)
             case ChangeMembers():
@@ -142,6 +145,17 @@ class Desk:
                 return True
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _send_on(self, origin: Origin, message: Any) -> None:
+        """This node was removed: it serves nobody, and names others that may, one after the other."""
+        node = self._node
+        others = sorted(set(node.membership().voters) - {node.directory.self.identity})
+        addresses = [address for address in map(node.address_of, others) if address is not None]
+        if addresses:
+            self._sent_on += 1
+            self.reply(origin, LeaderIs(addresses[self._sent_on % len(addresses)]))
+        if not isinstance(message, Watch | Unwatch):
+            self._refuse(origin, message, Code.NOT_READY, "this node was removed from the cluster")
 
     def _to_leader(self, origin: Origin, message: Request) -> None:
         """Take a request that only the leader answers, or pass it on: once, so that it can't go round."""

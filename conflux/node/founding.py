@@ -26,6 +26,7 @@ class Founding:
     Args:
         counts: where what is dropped is counted.
         on_formed: called once, when this node is a member of a formed cluster and that is on disk.
+        on_removed: called once, when this node was removed from its cluster for good.
         on_candidate: told of each greeting of a node that wants to join.
         join: the token of a node that wants to join a cluster; None: it takes part in a formation.
     """
@@ -39,6 +40,7 @@ class Founding:
         settle_s: float,
         now_s: float,
         on_formed: Callable[[], None],
+        on_removed: Callable[[], None],
         on_candidate: Callable[[Candidate], None],
         join: str | None,
     ) -> None:
@@ -46,6 +48,7 @@ class Founding:
         self._counts = counts
         self._links = links
         self._on_formed = on_formed
+        self._on_removed = on_removed
         self._on_candidate = on_candidate
         self._joining = None if join is None or directory.formed else Joining(directory.self, join)
         self._disk_full: str | None = None
@@ -88,6 +91,7 @@ class Founding:
         if not self.directory.removed:
             self._record(directories.record_removed)
             self._reread()
+            self._on_removed()
 
     def waiting_for(self) -> str:
         """Who or what is missing, in one line."""

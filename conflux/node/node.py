@@ -124,6 +124,7 @@ class Node:
             settle_s=options.settle_s,
             now_s=now_s,
             on_formed=self._become_member,
+            on_removed=self._removed,
             on_candidate=self._candidate_heard,
             join=options.join,
         )
@@ -332,7 +333,8 @@ class Node:
             self._announce_commit(replica.raft, now_s)
         self._flush()
         readers.turn()
-        more = not watchers.is_empty and watchers.turn(now_s)
+        # A watcher that hears nothing looks for another node.
+        more = not self.directory.removed and not watchers.is_empty and watchers.turn(now_s)
         self._hash_some(replica)
         if self.snapshots is not None:
             self.snapshots.work()
@@ -429,6 +431,11 @@ class Node:
         raft = self.replica.raft if self.replica is not None and not self.replica.is_stuck else None
         target = raft.most_level_voter() if raft is not None else None
         return raft is not None and target is not None and raft.transfer_leadership(target)
+
+    def _removed(self) -> None:
+        """Whoever waits here for an answer is to ask elsewhere."""
+        if self.desk.readers is not None:
+            self.desk.readers.refuse_all("this node was removed from the cluster")
 
     def _candidate_heard(self, candidate: Candidate) -> None:
         """A node wants to join: the leader decides."""

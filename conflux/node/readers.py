@@ -137,6 +137,12 @@ class Readers:
             else:
                 self._answered(context, None)
 
+    def refuse_all(self, why: str) -> None:
+        """No read that waits will be answered here."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            self._reply(each.origin, Refused(each.request, Code.NOT_READY, why))
+
     def turn(self) -> None:
         """Answer what can be answered, ask for the rest when it is time, and encode a slice."""
         now_s = self._clock.monotonic_s()

@@ -133,6 +133,7 @@ class SimulatedCluster:
         self.hosts.append(host)
         self.trace.names[host.identity] = host.label
         self.start(host)
+        self.moved_to(f"{host.label}:1")
         return host
 
     def new_client(self, name: str, *, watches: bool = False) -> SimulatedClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conflux.node.node import Node
-from conflux.wire.clients import Change, Changed, ChangeMembers, Code, Refused
+from conflux.wire.clients import Change, Changed, ChangeMembers, Code, Consistency, LeaderIs, Read, Refused
 from tests.node.harness import NotSo, User, World, label_of
 
 
@@ -268,3 +268,16 @@ def test_a_forming_cluster_takes_no_notice_of_who_wants_to_join():
     with pytest.raises(NotSo):
         world.until(lambda: "d" in voters(world.leader()), 2.0)
     assert voters(world.leader()) == ["a", "b", "c"]
+
+
+def test_a_removed_node_serves_nobody_and_names_others():
+    world = World(3)
+    user = world.user()
+    gone = label_of(world.followers()[0])
+    change(user, Change.REMOVE, gone)
+    world.until(lambda: world.nodes[gone].directory.removed, 5)
+    asker = world.user(world.nodes[gone])
+    refused = asker.ask(Read(1, Consistency.LINEARIZABLE), Refused)
+    assert refused.code is Code.NOT_READY
+    (hint,) = asker.got(LeaderIs)
+    assert hint.address in {f"at-{label}" for label in "abc"} - {f"at-{gone}"}
