@@ -19,6 +19,7 @@ from conflux.node.clock import Clock
 from conflux.node.desk import Desk
 from conflux.node.directory import Directory
 from conflux.node.founding import Founding
+from conflux.node.guard import Guard
 from conflux.node.leadership import Leadership
 from conflux.node.links import Links
 from conflux.node.options import NodeOptions
@@ -35,7 +36,20 @@ from conflux.raft.messages import Envelope
 from conflux.store.machine import Machine
 from conflux.transport.interface import Channel
 from conflux.wire.frames import PeerFrame
-from conflux.wire.peers import PEERS, RAFT_MESSAGES, AskReadIndex, Forward, ForwardReply, Founder, Hello, ReadIndex
+from conflux.wire.peers import (
+    PEERS,
+    RAFT_MESSAGES,
+    AskReadIndex,
+    AskStateHash,
+    Forward,
+    ForwardReply,
+    Founder,
+    HashedPoint,
+    Hashes,
+    Hello,
+    ReadIndex,
+    StateHashThere,
+)
 
 IDLE_COMMIT_SECONDS = 0.05  # idle for so long, the commit index is written down alone
 WAIT_SECONDS_MAX = 1.0
@@ -72,6 +86,7 @@ class Node:
         self.log_file = log_file
         self.counts: Counter[str] = Counter()
         self.replica: Replica | None = None
+        self.guard: Guard | None = None
         self.ticker = Ticker(options.heartbeat_interval_ms / 1000, now_s)
         self.state_hashes = StateHashes()
         self.on_local_message: Callable[[Any], None] = lambda message: None
@@ -136,8 +151,8 @@ class Node:
         """Why this node doesn't serve, in one line; None where all is well."""
         if self.replica is None:
             return self.waiting_for()
-        if self.replica.failure is not None:
-            return str(self.replica.failure)
+        if self.replica.refusal is not None:
+            return str(self.replica.refusal)
         if self.replica.disk_full is not None:
             return f"disk full: {self.replica.disk_full}"
         if self.replica.raft.leader is None:
@@ -197,6 +212,8 @@ class Node:
             waits.append(0.0)
         else:
             waits.append(replica.raft.ticks_to_timer() * TICK_S)
+            if self.guard is not None:
+                waits.append(self.guard.wait_s(now_s))
             if self.desk.readers is not None and self.desk.readers.waits:
                 waits.append(0.02)
             if replica.may_write_commit_index:
@@ -228,6 +245,8 @@ class Node:
 
     def applied(self, entry: Entry, machine: Machine) -> None:
         """See `replica.Observer`."""
+        if self.guard is not None:
+            self.guard.applied(machine)
         if self.desk.leadership is not None:
             self.desk.leadership.committed(entry.index)
         if self.desk.watchers is not None:
@@ -260,7 +279,9 @@ class Node:
     def _serve(self, now_s: float, *, busy: bool) -> None:
         """Judge, fold, answer and tell."""
         replica, readers, watchers = self.replica, self.desk.readers, self.desk.watchers
-        assert replica is not None and readers is not None and watchers is not None
+        assert replica is not None and readers is not None and watchers is not None and self.guard is not None
+        if not replica.is_stuck:
+            self.guard.turn(now_s)
         self._lead_when_ready(replica)
         if self.desk.leadership is not None and not replica.is_stuck:
             self.desk.leadership.turn()
@@ -268,8 +289,9 @@ class Node:
             replica.raft.announce_commit()
         self._flush()
         readers.turn()
-        more = not watchers.is_empty and watchers.turn(now_s)
-        self._hash_some(replica)
+        # A watcher that hears nothing looks for another node.
+        more = replica.refusal is None and not watchers.is_empty and watchers.turn(now_s)
+        self._hash_some()
         if busy or more or self._has_work(replica):
             self._idle_since_s = now_s
         elif now_s - self._idle_since_s >= IDLE_COMMIT_SECONDS:
@@ -283,23 +305,26 @@ class Node:
             or replica.is_behind
             or self._more_to_tell
             or (self.desk.readers is not None and self.desk.readers.has_work)
-            or not replica.machine.hash_point.done
+            or (self.guard is not None and self.guard.has_work)
             or self.state_hashes.has_work
         )
 
-    def _hash_some(self, replica: Replica) -> None:
+    def _hash_some(self) -> None:
+        if self.guard is not None:
+            self.guard.work()
         for _ in range(HASH_SLICES_PER_TURN):
-            if not replica.machine.hash_point.done:
-                replica.machine.hash_point.work()
-            elif self.state_hashes.has_work:
-                self.state_hashes.work()
+            self.state_hashes.work()
 
     def _lead_when_ready(self, replica: Replica) -> None:
         """Take requests once this term's no-op is committed and everything is folded."""
         raft = replica.raft
         if self.desk.leadership is not None or not raft.serves or replica.machine.index != raft.log.last_index:
             return
-        self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply))
+        if replica.refusal is None:
+            self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply, self._agreed_point))
+
+    def _agreed_point(self) -> HashedPoint | None:
+        return self.guard.agreed if self.guard else None
 
     # -- inside: becoming a member ---------------------------------------------------------------------------------
 
@@ -320,8 +345,20 @@ class Node:
             observer=self,
             slow_disk_s=options.election_timeout_ms[1] / 1000,
         )
+        self.guard = Guard(
+            self.replica,
+            self._app,
+            send=self.links.send,
+            label_of=self._label_of,
+            clock=self._clock.monotonic_s,
+            pause_s=options.heartbeat_interval_ms / 1000,
+            patience_s=options.election_timeout_ms[1] / 1000,
+        )
         self.desk.readers = Readers(self.replica, self._clock, self._random, self.desk.reply, self.links.send)
         self.desk.watchers = Watchers(self.replica.raft.log, mine.label, self.desk.reply)
+
+    def _label_of(self, identity: str) -> str:
+        return next((each.label for each in self.founders() if each.identity == identity), identity[:8])
 
     # -- inside: peers -------------------------------------------------------------------------------------------
 
@@ -339,7 +376,7 @@ class Node:
             self.counts["strangers"] += 1
 
     def _on_member_message(self, frame: PeerFrame) -> None:
-        assert self.replica is not None and self.desk.readers is not None
+        assert self.replica is not None and self.desk.readers is not None and self.guard is not None
         match frame.message:
             case Forward(handle=handle, frame=inner):
                 self.desk.take_frame(FromPeer(frame.sender, handle), inner)
@@ -349,5 +386,7 @@ class Node:
                 self.desk.readers.answer_peer(frame.sender, ask)
             case ReadIndex() as answer:
                 self.desk.readers.peer_answered(answer)
+            case Hashes() | AskStateHash() | StateHashThere():
+                self.guard.hear(frame.sender, frame.message)
             case message if isinstance(message, RAFT_MESSAGES) and not self.replica.is_stuck:
                 self.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))

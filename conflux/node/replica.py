@@ -91,6 +91,7 @@ class Replica:
         self.machine = machine
         self.recovered_index = restored.commit_index  # known to be committed: nobody is served a state before it
         self.failure: ConfluxError | None = None  # why this node folds no further: its state isn't the cluster's
+        self.doubt: ConfluxError | None = None  # why it does not serve for now: nobody knows whose state is right
         self.disk_full: DiskFull | None = None
         self.longest_persist_s = 0.0
         self.syncs = 0
@@ -111,6 +112,11 @@ class Replica:
     def is_stuck(self) -> bool:
         """True while a write waits for space on the disk: the core can't be asked anything."""
         return self.disk_full is not None
+
+    @property
+    def refusal(self) -> ConfluxError | None:
+        """Why this node's state is shown to nobody."""
+        return self.failure or self.doubt
 
     @property
     def is_recovering(self) -> bool:
@@ -156,6 +162,13 @@ class Replica:
             self._observer.applied(entry, machine)
             if self._clock.monotonic_s() >= deadline_s:
                 return
+
+    def fail(self, error: ConfluxError, successor: str | None = None) -> None:
+        """This node's state isn't the cluster's: it folds, serves and leads no more, and hands over if it can."""
+        self.failure = error
+        if successor is not None:
+            self.raft.transfer_leadership(successor)
+        self.raft.step_down()
 
     def fold_ahead(self) -> Machine:
         """The machine after the whole log, as if all of it were committed. Leaves everything as it is."""
@@ -249,6 +262,5 @@ class Replica:
         try:
             return fold(self.machine, entry, self._app)
         except ConfluxError as error:
-            self.failure = error
-            self.raft.step_down()
+            self.fail(error)
             return None

@@ -11,7 +11,8 @@ from conflux import limits
 from conflux.app import App, combine_reducers
 from conflux.errors import ConfluxError, Damaged, Diverged
 from conflux.raft.entry import Entry, Kind
-from conflux.store.machine import HashPoint, Machine, fold
+from conflux.store.hash_points import HashPoint
+from conflux.store.machine import Machine, fold
 from conflux.store.records import StateHash, records_of
 from conflux.wire.states import digest, encode_slices, encode_state
 from tests.store.harness import Leader, facts, folded, make_app
@@ -169,7 +170,7 @@ def test_a16_a_state_that_differs_at_a_hash_point_is_found_out():
 
     things, other = make_app(), make_app()
     other.reducer(forgetful)
-    with pytest.raises(Diverged, match="the state at revision 2 is not the one the leader has"):
+    with pytest.raises(Diverged, match="the state at revision 2 is not the one that the cluster agreed on"):
         folded(leader.entries, other)
 
 

@@ -43,6 +43,11 @@ FROM_PEERS: list[Any] = [
     peers.AskReadIndex(7),
     peers.ReadIndex(7, 5),
     peers.ReadIndex(7, None),
+    peers.Hashes((peers.HashedPoint(5, 4, b"l" * 16, b"s" * 16), peers.HashedPoint(9, 8, b"l" * 16, b"")), 12, 0),
+    peers.Hashes((), 0, 3),
+    peers.AskStateHash(7),
+    peers.StateHashThere(7, b"s" * 16),
+    peers.StateHashThere(7, None),
 ]
 
 FROM_CLIENTS: list[Any] = [
@@ -93,7 +98,8 @@ def test_every_type_of_message_is_tried_here():
 
 
 KINDS_OF_PEERS = "VoteRequest 1 VoteReply 2 Append 3 Accepted 4 Rejected 5 Heartbeat 6 HeartbeatReply 7 TimeoutNow 8 \
-Hello 16 Forward 17 ForwardReply 18 AskReadIndex 19 ReadIndex 20"
+Hello 16 Forward 17 ForwardReply 18 AskReadIndex 19 ReadIndex 20 Hashes 21 \
+AskStateHash 22 StateHashThere 23"
 KINDS_OF_CLIENTS = "OpenSession 1 Perform 2 CloseSession 3 Read 4 ReadMore 5 Watch 6 Unwatch 7 AskStatus 8 \
 TransferLeadership 9 SessionOpened 64 Answers 65 Appended 66 Refused 67 LeaderIs 68 StatePart 69 Events 70 Status 71 \
 Done 72"
