@@ -77,7 +77,7 @@ ROW: Fields = {
     "state_hash": "of the state at `state_hash_revision`",
     "state_hash_revision": "on an idle cluster that of the log's end",
     "agreed_revision": "the last at which a majority is known to have its state; only hash points are compared",
-    "diverged_revision": "where its state is not a majority's: the revision at which that was found, or began; else null",
+    "diverged_revision": "where its state is not the others': as it was found, then as it began; else null",
     "first_index": "first entry of its log",
     "last_index": "last entry of its log",
     "snapshot_index": "last entry that a snapshot stands for; 0: there is none",

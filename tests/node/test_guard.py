@@ -333,7 +333,7 @@ def in_place(state: Any, action: Any) -> Any:
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_a_reducer_that_changes_its_state_is_found_out_at_a_hash_point(size):
-    world = World(size, app(lambda state, action: in_place(state, action)))
+    world = World(size, app(in_place))
     user = world.user()
     user.perform(("add", LARGE))
     world.run(0.1)
