@@ -39,9 +39,6 @@ class Guard:
         clock: seconds, for the bound on a turn's replays.
         pause_s: how often hashes are told at most.
         patience_s: how long nodes may disagree until those that could settle it are missed.
-
-    Attributes:
-        agreed: the newest hash point at which a majority's hash is this node's.
     """
 
     def __init__(
@@ -56,7 +53,6 @@ class Guard:
         patience_s: float,
     ) -> None:
         assert app.reduce is not None
-        self.agreed: HashedPoint | None = None
         self._replica = replica
         self._send = send
         self._label_of = label_of
@@ -144,7 +140,7 @@ class Guard:
             match ballot.verdict(majority(len(self._voters()))):
                 case Verdict.AGREED:
                     if isinstance(ballot.mine, HashedPoint):
-                        self.agreed = ballot.mine
+                        self._replica.agreed = ballot.mine
                     split = None
                 case Verdict.OUTVOTED:
                     self._outvoted(ballot)
@@ -168,7 +164,8 @@ class Guard:
         for voter in self._others():
             if voter in self._reports:
                 found |= {point.index: point for point in self._reports[voter].points}
-        settled, logged = self.agreed.index if self.agreed else -1, self._replica.machine.hash_logged
+        agreed, logged = self._replica.agreed, self._replica.machine.hash_logged
+        settled = agreed.index if agreed else -1
         ballots = []
         for index, point in sorted(found.items()):
             own = vote_of(mine, index)
@@ -180,7 +177,8 @@ class Guard:
     @property
     def agreed_revision(self) -> int:
         """The newest revision at which a majority is known to have this node's state."""
-        return max(self.agreed.revision if self.agreed else 0, self._replica.machine.hash_logged)
+        agreed = self._replica.agreed
+        return max(agreed.revision if agreed else 0, self._replica.machine.hash_logged)
 
     def _could_not_fold(self) -> bool:
         """True where on a majority of nodes the reducer raised at what it folded here."""

@@ -29,7 +29,6 @@ from conflux.wire.clients import (
     Refused,
     SessionOpened,
 )
-from conflux.wire.peers import HashedPoint
 
 Reply = Callable[[Origin, Any], object]
 
@@ -54,24 +53,15 @@ class Leadership:
 
     Args:
         reply: hands an answer to whoever asked.
-        agreed: the newest hash point whose hash a majority has.
     """
 
-    def __init__(
-        self,
-        replica: Replica,
-        app: App[Any, Any],
-        clock: Clock,
-        reply: Reply,
-        agreed: Callable[[], HashedPoint | None] = lambda: None,
-    ) -> None:
+    def __init__(self, replica: Replica, app: App[Any, Any], clock: Clock, reply: Reply) -> None:
         self.term = replica.raft.term
         self.provisional = replica.machine
         self._replica = replica
         self._app = app
         self._clock = clock
         self._reply = reply
-        self._agreed = agreed
         self._began_s = clock.monotonic_s()
         self._log_time_began_us = replica.machine.log_time_us
         self._pending: dict[int, _Pending] = {}
@@ -108,7 +98,7 @@ class Leadership:
             log_time_us=self.log_time_us,
             wall_time_us=wall_time_us,
             clock=self._clock.monotonic_s,
-            agreed=self._agreed(),
+            agreed=self._replica.agreed,
         )
         pending = _Pending(self.term, wall_time_us, self.provisional)
         while self._waiting and not turn.is_full:

@@ -44,7 +44,6 @@ from conflux.wire.peers import (
     Forward,
     ForwardReply,
     Founder,
-    HashedPoint,
     Hashes,
     Hello,
     ReadIndex,
@@ -212,7 +211,7 @@ class Node:
             waits.append(0.0)
         else:
             waits.append(replica.raft.ticks_to_timer() * TICK_S)
-            if self.guard is not None:
+            if self.guard is not None and not replica.is_stuck:
                 waits.append(self.guard.wait_s(now_s))
             if self.desk.readers is not None and self.desk.readers.waits:
                 waits.append(0.02)
@@ -321,10 +320,7 @@ class Node:
         if self.desk.leadership is not None or not raft.serves or replica.machine.index != raft.log.last_index:
             return
         if replica.refusal is None:
-            self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply, self._agreed_point))
-
-    def _agreed_point(self) -> HashedPoint | None:
-        return self.guard.agreed if self.guard else None
+            self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply))
 
     # -- inside: becoming a member ---------------------------------------------------------------------------------
 

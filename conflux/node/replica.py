@@ -25,6 +25,7 @@ from conflux.raft.options import Options
 from conflux.storage.interface import Storage
 from conflux.store.machine import Machine, fold
 from conflux.store.records import noop_payload
+from conflux.wire.peers import HashedPoint
 
 FULL_DISK_RETRY_SECONDS = 0.5
 FOLD_BYTES_MAX = 1 * limits.MIB
@@ -92,6 +93,7 @@ class Replica:
         self.recovered_index = restored.commit_index  # known to be committed: nobody is served a state before it
         self.failure: ConfluxError | None = None  # why this node folds no further: its state isn't the cluster's
         self.doubt: ConfluxError | None = None  # why it does not serve for now: nobody knows whose state is right
+        self.agreed: HashedPoint | None = None  # the newest hash point at which a majority has this node's hash
         self.disk_full: DiskFull | None = None
         self.longest_persist_s = 0.0
         self.syncs = 0

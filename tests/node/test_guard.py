@@ -183,7 +183,7 @@ def test_a_log_that_is_not_the_majoritys_ends_the_node():
     node = world.nodes["c"]
     point = node.guard._points[-1]
     point.log_hash = b"x" * 16
-    node.guard.agreed = None
+    node.replica.agreed = None
     with pytest.raises(Damaged, match="the log up to index 0"):
         world.run(3.0)
 
@@ -374,3 +374,13 @@ def test_an_idle_cluster_says_its_hashes_now_and_then():
         node.guard._send = lambda peer, message, send=send: told.append(message) or send(peer, message)
     world.run(10.0)
     assert 3 * 2 * 4 <= len(told) <= 3 * 2 * 6
+
+
+def test_a_node_whose_disk_is_full_does_not_spin_to_tell_its_hashes():
+    world = world_of(right, right, right)
+    world.disk("a").is_full = True
+    add(world, "b")
+    world.run(5.0)
+    assert world.nodes["a"].replica.is_stuck
+    turns = [world.nodes["a"].wait_s() for _ in range(3) if world.step() is None]
+    assert min(turns) > 0

@@ -39,7 +39,7 @@ class Log(SimpleNamespace):
 
 def host(label: str = "n1", *, opened: int = 1, entries: tuple[Entry, ...] = (), commit: int = 0, **node: Any) -> Any:
     raft = SimpleNamespace(commit_index=commit, log=Log(entries=entries))
-    replica = SimpleNamespace(raft=raft, failure=None)
+    replica = SimpleNamespace(raft=raft, refusal=None)
     node = {"replica": replica, "founders": lambda: (1, 2, 3), "directory": SimpleNamespace(cluster_id="c")} | node
     platter = SimpleNamespace(entry=lambda index: entries[index - 1] if 0 < index <= len(entries) else None)
     return SimpleNamespace(label=label, opened=opened, platter=platter, node=SimpleNamespace(**node))
@@ -201,9 +201,9 @@ def test_the_invariants_of_the_core_and_a_diverged_node_are_seen():
         noop_payload=lambda last: b"",
     )
     checker = checkers.CoreInvariants()
-    replica = SimpleNamespace(raft=raft, failure=None)
+    replica = SimpleNamespace(raft=raft, refusal=None)
     checker.turned(host(replica=replica))
-    replica.failure = "not ours"
+    replica.refusal = "not ours"
     with pytest.raises(Violation, match="diverges: n1: not ours"):
         checker.turned(host(replica=replica))
     raft.commit_index = 7
