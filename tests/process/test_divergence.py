@@ -123,6 +123,6 @@ def test_an_edited_reducer_without_a_new_version_is_caught_when_the_cluster_star
     cluster.run("stop")
     options = write_app(tmp_path, "edited")
     again = cluster.run("start", "--detach", "--timeout", "10", *options)
-    assert again.status == 1, again
+    assert again.status == 4, again
     [line] = again.err.splitlines()
-    assert "the state at revision 3 is not the one that the cluster agreed on" in line
+    assert "n1, n2, n3: the state at revision 3 is not the one that the cluster agreed on" in line
