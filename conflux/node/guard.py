@@ -20,7 +20,7 @@ from conflux.node.replays import Replays
 from conflux.node.replica import Replica
 from conflux.raft.configuration import majority
 from conflux.store.hash_points import Ballot, HashPoint, Verdict, Vote, vote_of
-from conflux.store.machine import Machine
+from conflux.store.machine import Machine, contradicted
 from conflux.wire.peers import AskStateHash, HashedPoint, Hashes, StateHashThere
 
 TELL_AGAIN_SECONDS = 2.0  # a report that may not have arrived
@@ -134,7 +134,7 @@ class Guard:
     def _judge(self, now_s: float) -> None:
         """Hold every hash point that is not settled yet against the others'."""
         split = None
-        if self._could_not_fold():
+        if self._is_contradicted() or self._could_not_fold():
             return
         for ballot in self._ballots():
             match ballot.verdict(majority(len(self._voters()))):
@@ -179,6 +179,15 @@ class Guard:
         """The newest revision at which a majority is known to have this node's state."""
         agreed = self._replica.agreed
         return max(agreed.revision if agreed else 0, self._replica.machine.hash_logged)
+
+    def _is_contradicted(self) -> bool:
+        """True where a hash that was worked out late is not the one in the log."""
+        wrong = next((point for point in self._points if point.is_contradicted), None)
+        if wrong is not None:
+            right = [point.revision for point in self._points if point.done and point.digest == point.expected]
+            since = max((revision for revision in right if revision < wrong.revision), default=0)
+            self._fail(contradicted(wrong.revision, since_revision=since), [])
+        return wrong is not None
 
     def _could_not_fold(self) -> bool:
         """True where on a majority of nodes the reducer raised at what it folded here."""

@@ -27,6 +27,7 @@ class HashPoint:
         self.index = index
         self.log_hash = log_hash
         self.digest: bytes | None = None
+        self.expected: bytes | None = None  # the hash in the log, once that is folded
         self.problem: str | None = None  # why the state has no encoding
         self.bytes_total = 0
         self._hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
@@ -35,6 +36,11 @@ class HashPoint:
     @property
     def done(self) -> bool:
         return self._slices is None
+
+    @property
+    def is_contradicted(self) -> bool:
+        """True where the log holds another hash."""
+        return self.done and self.expected is not None and self.expected != self.digest
 
     def work(self) -> bool:
         """Hash one slice. True while there is more."""

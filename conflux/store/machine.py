@@ -228,13 +228,20 @@ def _fold_calls(step: Step, calls: Calls) -> None:
 
 
 def _compare(machine: Machine, record: StateHash) -> None:
-    """Hold our own hash against the one in the log: that a majority had, when it was logged."""
+    """Hold our own hash against the one in the log: that a majority had, when it was logged.
+
+    Where ours is still being worked out, whoever does that looks at it in the end: a large state must not stop us.
+    """
     mine = machine.point_at(record.revision)
     if mine is None and record.revision < machine.oldest_point.revision:
         return  # a machine out of a snapshot knows no hash before its own
-    if mine is None or mine.finish().digest != record.digest:
-        raise Diverged(
-            f"the state at revision {record.revision} is not the one that the cluster agreed on",
-            since_revision=machine.hash_logged,
-            revision=record.revision,
-        )
+    if mine is not None:
+        mine.expected = record.digest
+    if mine is None or mine.is_contradicted:
+        raise contradicted(record.revision, since_revision=machine.hash_logged)
+
+
+def contradicted(revision: int, *, since_revision: int) -> Diverged:
+    """The error where the log holds another hash of the state at a revision."""
+    text = f"the state at revision {revision} is not the one that the cluster agreed on"
+    return Diverged(text, since_revision=since_revision, revision=revision)

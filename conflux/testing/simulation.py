@@ -13,6 +13,7 @@ from conflux.errors import OptionsError
 from conflux.node.links import GREETING_SECONDS
 from conflux.testing.checkers import Checker, all_checkers
 from conflux.testing.cluster import SimulatedCluster
+from conflux.testing.elsewhere import check_elsewhere
 from conflux.testing.history import Call
 from conflux.testing.judge import Judge, check_calls, check_order, check_watch
 from conflux.testing.linearizability import Append, ListRead, check_append_only
@@ -199,6 +200,8 @@ class Simulation:
             check_watch(judge, watched)
         if self._is_journal:
             self._check_journal(judge)
+        else:
+            check_elsewhere(self._app, self.commits.log, judge.states[-1])
         for checker in self.cluster.checkers:
             checker.ended()
 

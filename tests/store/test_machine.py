@@ -159,7 +159,8 @@ def test_an_entry_that_only_lets_time_pass_carries_no_hash():
     assert records_of(leader.entries[-1].payload) == []
 
 
-def test_a16_a_state_that_differs_at_a_hash_point_is_found_out():
+def with_hash_logged_that_another_app_does_not_have() -> tuple[list[Entry], App[Any, Any]]:
+    """A log whose last entry holds the hash of revision 2, and an app that folds that otherwise."""
     leader, session = with_hash_point()
     leader.machine.hash_point.finish()
     leader.perform(session, 2, ("add", 1))
@@ -170,8 +171,31 @@ def test_a16_a_state_that_differs_at_a_hash_point_is_found_out():
 
     things, other = make_app(), make_app()
     other.reducer(forgetful)
+    return leader.entries, other
+
+
+def test_a16_a_state_that_differs_at_a_hash_point_is_found_out():
+    entries, other = with_hash_logged_that_another_app_does_not_have()
+    machine = folded(entries[:-1], other)
+    machine.hash_point.finish()
     with pytest.raises(Diverged, match="the state at revision 2 is not the one that the cluster agreed on"):
-        folded(leader.entries, other)
+        fold(machine, entries[-1], other)
+
+
+def test_a16_a_hash_that_is_worked_out_later_is_compared_then():
+    entries, other = with_hash_logged_that_another_app_does_not_have()
+    point = folded(entries, other).hash_point
+    assert not point.is_contradicted
+    assert point.finish().is_contradicted
+
+
+def test_a_hash_in_the_log_where_this_node_has_no_hash_point_is_found_out():
+    leader, session = with_hash_point()
+    leader.machine.hash_point.finish()
+    leader.perform(session, 2, ("add", 1))
+    large = App(leader.app.methods, lambda state, action: "x" * 500_000)
+    with pytest.raises(Diverged, match="the state at revision 2 is not the one that the cluster agreed on"):
+        folded(leader.entries, large)
 
 
 def test_a_hash_point_hashes_the_state_of_its_revision_though_the_state_goes_on():
