@@ -242,6 +242,9 @@ class Readers:
             self._reply(origin, Refused(request, Code.NOT_READY, str(error)))
 
     def _send_part(self, encoding: _Encoding, origin: Origin, request: int, offset: int) -> None:
+        if self._replica.refusal is not None:  # found wrong while it was encoded or read
+            self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.refusal)))
+            return
         encoding.used_s = self._clock.monotonic_s()
         part = encoding.whole[offset : offset + PART_BYTES]
         machine = encoding.machine

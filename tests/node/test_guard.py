@@ -200,6 +200,9 @@ def test_of_two_nodes_neither_is_right_and_both_say_so():
         assert refuses_reads(world, world.nodes[label])
     world.until(lambda: all("is revision 2 (action of 'add')" in problem(world, label) for label in "ab"))
     assert world.user(world.nodes["a"]).ask(OpenSession(1), Refused).code is Code.NOT_READY
+    world.until(lambda: any(node.replica.raft.serves for node in world.nodes.values()))
+    world.run(0.1)
+    assert not world.leaders()
 
 
 def test_three_different_states_stop_all_nodes():
@@ -220,6 +223,19 @@ def test_two_that_disagree_wait_for_the_third_which_settles_it():
     world.until(lambda: diverged(world) == ["c"] and not doubtful(world), seconds_max=20.0)
     world.until(lambda: len(world.leaders()) == 1, seconds_max=20.0)
     assert world.user().perform(("add", "more")).outcomes
+
+
+def test_a_disagreement_is_borne_for_a_moment_in_which_a_majority_may_be_heard():
+    world = world_of(right, right, wrong_from("b"))
+    lead(world, "c")
+    world.isolate("a")
+    add(world, "b", LARGE)
+    world.until(lambda: world.nodes["b"].guard._split_since_s is not None)
+    world.run(0.3)
+    assert not doubtful(world)
+    world.heal()
+    world.until(lambda: diverged(world) == ["c"])
+    assert not doubtful(world)
 
 
 def test_two_nodes_serve_again_once_the_wrong_one_is_mended():
@@ -342,7 +358,9 @@ def test_a_reducer_that_changes_its_state_is_found_out_at_a_hash_point(size):
     assert "the reducer or a method changes the state that it is given" in problem(world, "a")
 
 
-def test_a_state_that_changes_under_its_encoder_does_not_end_the_node():
+def test_a_state_that_changes_under_its_encoder_does_not_end_the_node(monkeypatch):
+    monkeypatch.setattr("conflux.node.readers.SLICE_SECONDS", -1.0)  # one part a turn
+
     def mutates(state: Any, action: Any) -> Any:
         if state is None:
             return {f"{number}": "x" * 100 for number in range(100_000)}
@@ -355,11 +373,26 @@ def test_a_state_that_changes_under_its_encoder_does_not_end_the_node():
     user.open()
     reader = world.user()
     reader.send(Read(1, Consistency.LOCAL))
+    for _ in range(3):
+        world.step()
     for _ in range(5):
         user.send(user.request(("add", next(numbers))))
         world.step()
     world.until(lambda: user.got(Answers))
-    assert world.nodes["a"].replica is not None
+    assert "changed" in reader.wait_for(Refused).message
+
+
+def test_a_read_that_is_under_way_when_the_node_is_found_wrong_is_refused(monkeypatch):
+    monkeypatch.setattr("conflux.node.readers.SLICE_SECONDS", -1.0)  # one part a turn
+    world = world_of(right, right, right)
+    world.user().perform(*(("add", number) for number in range(1000)))
+    world.run(0.2)
+    node = world.followers()[0]
+    reader = world.user(node)
+    reader.send(Read(1, Consistency.LOCAL))
+    world.step()
+    node.replica.fail(Diverged("found wrong"))
+    assert reader.wait_for((Refused, StatePart)) == Refused(1, Code.NOT_READY, "found wrong")
 
 
 # ---- What it costs ----

@@ -94,7 +94,7 @@ def test_a14_what_differs_on_every_node_stops_them_all_and_the_first_revision_is
     rows = await_rows(cluster, lambda rows: sum("first action" in each for each in problems(rows)) == 3)
     assert [row["diverged_revision"] for row in rows] == [1, 1, 1]
     assert all("the nodes disagree on the state at revision 1" in problem for problem in problems(rows))
-    refused = cluster.run("--timeout", "2", "perform", "add", "more")
+    refused = cluster.run("--timeout", "5", "perform", "add", "more")
     assert refused.status == 4 and "the nodes disagree" in refused.err, refused
 
 

@@ -14,6 +14,8 @@ from conflux.raft.entry import Entry, Kind
 from conflux.store.hash_points import HashPoint
 from conflux.store.machine import Machine, fold
 from conflux.store.records import StateHash, records_of
+from conflux.store.turn import Turn
+from conflux.wire.peers import HashedPoint
 from conflux.wire.states import digest, encode_slices, encode_state
 from tests.store.harness import Leader, facts, folded, make_app
 
@@ -150,6 +152,17 @@ def test_the_hash_of_a_hash_point_is_logged_once():
     leader.perform(session, 3, ("add", 2))
     logged = [record for entry in leader.entries for record in records_of(entry.payload) if type(record) is StateHash]
     assert len(logged) == 1 and leader.machine.hash_logged == 2
+
+
+def test_a_hash_that_the_machine_no_longer_knows_is_not_logged():
+    leader, session = with_hash_point()
+    agreed = HashedPoint(1, 1, b"log", b"state")
+    turn = Turn(
+        leader.app, leader.machine, index=9, term=1, log_time_us=0, wall_time_us=0, clock=leader.clock, agreed=agreed
+    )
+    turn.close_session(session)
+    payload, _ = turn.finish()
+    assert not any(isinstance(record, StateHash) for record in records_of(payload))
 
 
 def test_an_entry_that_only_lets_time_pass_carries_no_hash():
