@@ -171,6 +171,21 @@ class Diverged(ConfluxError):
 
     hint = "A reducer must be a pure function of state and action: no clock, no random, no mutation."
 
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        since_revision: int = 0,
+        revision: int = 0,
+        raised: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        """`since_revision`: all was well there; `revision`: there it was not; `raised`: since the reducer raised."""
+        super().__init__(message, hint=hint)
+        self.since_revision = since_revision
+        self.revision = revision
+        self.raised = raised
+
 
 class MalformedFrame(ConfluxError):
     """Bytes from the network that are no message of ours."""

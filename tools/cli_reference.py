@@ -76,6 +76,8 @@ ROW: Fields = {
     "log_hash": "rolls over all entries: equal at equal `applied_revision`",
     "state_hash": "of the state at `state_hash_revision`",
     "state_hash_revision": "on an idle cluster that of the log's end",
+    "agreed_revision": "the last at which a majority is known to have its state; only hash points are compared",
+    "diverged_revision": "where its state is not the others': as it was found, then as it began; else null",
     "first_index": "first entry of its log",
     "last_index": "last entry of its log",
     "snapshot_index": "last entry that a snapshot stands for; 0: there is none",

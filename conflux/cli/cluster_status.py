@@ -14,7 +14,16 @@ Report = Mapping[str, Any]
 # A row's fields. Those of a node that does not answer are None, but for what others know of it.
 ROW_FIELDS = (
     *("id", "label", "role", "term", "commit_index", "applied_revision", "lag"),
-    *("log_hash", "state_hash", "state_hash_revision", "first_index", "last_index", "snapshot_index"),
+    *(
+        "log_hash",
+        "state_hash",
+        "state_hash_revision",
+        "agreed_revision",
+        "diverged_revision",
+        "first_index",
+        "last_index",
+        "snapshot_index",
+    ),
     *("endpoint", "host", "pid", "app", "app_version", "healthy", "problem", "data_dir", "log_file"),
     *("sessions", "stalls", "longest_gap_ms"),
 )

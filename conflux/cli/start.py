@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from conflux.node.launcher import Launcher, LaunchOptions
 
 DETACH_SECONDS = 30.0
+STATUS_SECONDS = 1.0
 
 
 @command(
@@ -120,8 +121,10 @@ def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any) 
 
     is_whole = launcher.manifest is not None and launcher.manifest.is_whole
     if is_whole and not wait_until_ready(client, time.monotonic() + settings.timeout(DETACH_SECONDS), check):
+        problems = _problems(client)
         launcher.stop()
-        raise NotReady("the cluster was not ready in time; what was started is stopped again", hint=_look_at(launcher))
+        text = "the cluster was not ready in time; what was started is stopped again"
+        raise NotReady(f"{text}. {problems}" if problems else text, hint=_look_at(launcher))
     client.close()
     _print_nodes(settings, launcher)
     if not settings.json:
@@ -129,6 +132,16 @@ def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any) 
         is_plain = not settings.cluster_was_named and not settings.data_dir_was_named
         follows = " Next: conflux perform append foo; conflux status; conflux stop." if is_plain else ""
         click.echo(serves + follows, err=True)
+
+
+def _problems(client: Client) -> str:
+    """What keeps nodes from serving, each problem once with those that have it."""
+    labels: dict[str, list[str]] = {}
+    for report in client.status(timeout=STATUS_SECONDS):
+        problem = report["node"]["problem"]
+        if problem not in (None, "no leader"):  # that the cluster has none is what the line begins with
+            labels.setdefault(problem, []).append(report["node"]["label"])
+    return "; ".join(f"{', '.join(sorted(those))}: {problem}" for problem, those in labels.items())
 
 
 def _print_nodes(settings: Settings, launcher: Launcher) -> None:

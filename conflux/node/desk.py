@@ -161,6 +161,8 @@ class Desk:
         """Take a request that only the leader answers, or pass it on: once, so that it can't go round."""
         if self._node.replica is None:
             return self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+        if self._node.replica.doubt is not None:
+            return self._refuse(origin, message, Code.NOT_READY, str(self._node.replica.doubt))
         leader = self._node.replica.raft.leader
         if leader == self._node.directory.self.identity:
             if self.leadership is not None:

@@ -155,6 +155,7 @@ class Leadership:
             log_time_us=self.log_time_us,
             wall_time_us=self._clock.wall_us(),
             clock=self._clock.monotonic_s,
+            agreed=self._replica.agreed,
         )
         return turn, _Pending(self.provisional)
 

@@ -16,17 +16,18 @@ from typing import Any
 from conflux import limits
 from conflux.app import App
 from conflux.discovery.interface import Discovery
-from conflux.errors import MalformedFrame
 from conflux.node.candidates import Candidates
 from conflux.node.changes import MemberChanges
 from conflux.node.clock import Clock
 from conflux.node.desk import Desk
 from conflux.node.directory import Directory
 from conflux.node.founding import Founding
+from conflux.node.gate import Gate
+from conflux.node.guard import Guard
 from conflux.node.leadership import Leadership
 from conflux.node.links import Links
 from conflux.node.options import NodeOptions
-from conflux.node.origin import FromClient, FromPeer, Origin
+from conflux.node.origin import FromClient, Origin
 from conflux.node.readers import Readers
 from conflux.node.replica import Replica
 from conflux.node.restoring import restored_machine
@@ -38,25 +39,10 @@ from conflux.node.watchers import Watchers
 from conflux.raft.core import Raft
 from conflux.raft.effects import RoleChanged, SnapshotOffered
 from conflux.raft.entry import Entry
-from conflux.raft.messages import Envelope
 from conflux.store.machine import Machine
 from conflux.store.membership import Membership
 from conflux.transport.interface import Channel
-from conflux.wire.frames import PeerFrame
-from conflux.wire.peers import (
-    PEERS,
-    RAFT_MESSAGES,
-    AskReadIndex,
-    AskSnapshot,
-    Candidate,
-    Forward,
-    ForwardReply,
-    Hello,
-    ReadIndex,
-    Removed,
-    SnapshotGone,
-    SnapshotPart,
-)
+from conflux.wire.peers import Candidate
 
 IDLE_COMMIT_SECONDS = 0.05  # idle for so long, the commit index is written down alone
 ANNOUNCE_COMMIT_SECONDS = 0.002  # for so long, the next entry may carry the commit index: a message and a wake saved
@@ -96,6 +82,7 @@ class Node:
         self.replica: Replica | None = None
         self.snapshots: SnapshotWork | None = None
         self.candidates = Candidates()
+        self.guard: Guard | None = None
         self.ticker = Ticker(options.heartbeat_interval_ms / 1000, now_s)
         self.state_hashes = StateHashes()
         self.on_local_message: Callable[[Any], None] = lambda message: None
@@ -117,6 +104,7 @@ class Node:
         self._owes_commit_since_s: float | None = None  # since when followers know less than they could
         self._more_to_tell = False  # a watcher has room and there is more for it
         self.desk = Desk(self)
+        self.gate = Gate(self)
         self.founding = Founding(
             directory,
             self.links,
@@ -175,8 +163,8 @@ class Node:
             return self.waiting_for()
         if self.directory.removed:
             return "this node was removed from the cluster for good: stop it, and delete its directory"
-        if self.replica.failure is not None:
-            return str(self.replica.failure)
+        if self.replica.refusal is not None:
+            return str(self.replica.refusal)
         if self.replica.disk_full is not None:
             return f"disk full: {self.replica.disk_full}"
         if self.replica.raft.leader is None:
@@ -208,7 +196,7 @@ class Node:
         self.ticker.begin(now_s)
         frames = self.channel.receive_from_peers(limits.TURN_FRAMES_MAX)
         for frame in frames:
-            self._on_peer_frame(frame, now_s)
+            self.gate.take(frame, now_s)
         ticks = self.ticker.take(self._clock.monotonic_s())
         if self.replica is None:
             self.founding.form(now_s)
@@ -236,6 +224,8 @@ class Node:
             waits.append(0.0)
         else:
             waits.append(replica.raft.ticks_to_timer() * TICK_S)
+            if self.guard is not None and not replica.is_stuck:
+                waits.append(self.guard.wait_s(now_s))
             if self.desk.readers is not None and self.desk.readers.waits:
                 waits.append(0.02)
             if self.snapshots is not None and self.snapshots.waits:
@@ -273,6 +263,8 @@ class Node:
 
     def applied(self, entry: Entry, machine: Machine) -> None:
         """See `replica.Observer`."""
+        if self.guard is not None:
+            self.guard.applied(machine)
         if self.desk.leadership is not None:
             self.desk.leadership.committed(entry.index)
         if self.desk.watchers is not None:
@@ -309,6 +301,8 @@ class Node:
         """See `replica.Observer`."""
         if self.snapshots is not None:
             self.snapshots.snapshotter.installed(machine)
+        if self.guard is not None:
+            self.guard.installed(machine)
         if self.desk.watchers is not None:
             self.desk.watchers.installed(machine.index, machine.revision)
         self.on_installed(machine)
@@ -325,7 +319,9 @@ class Node:
     def _serve(self, now_s: float) -> None:
         """Judge, fold, answer and tell."""
         replica, readers, watchers = self.replica, self.desk.readers, self.desk.watchers
-        assert replica is not None and readers is not None and watchers is not None
+        assert replica is not None and readers is not None and watchers is not None and self.guard is not None
+        if not replica.is_stuck:
+            self.guard.turn(now_s)
         self._lead_when_ready(replica)
         if self.desk.leadership is not None and not replica.is_stuck:
             self.desk.leadership.turn()
@@ -334,8 +330,8 @@ class Node:
         self._flush()
         readers.turn()
         # A watcher that hears nothing looks for another node.
-        more = not self.directory.removed and not watchers.is_empty and watchers.turn(now_s)
-        self._hash_some(replica)
+        more = not self.directory.removed and replica.refusal is None and not watchers.is_empty and watchers.turn(now_s)
+        self._hash_some()
         if self.snapshots is not None:
             self.snapshots.work()
         progress = (replica.raft.log.last_index, replica.raft.commit_index)
@@ -362,22 +358,23 @@ class Node:
             or replica.is_behind
             or self._more_to_tell
             or (self.desk.readers is not None and self.desk.readers.has_work)
-            or not replica.machine.hash_point.done
+            or (self.guard is not None and self.guard.has_work)
             or self.state_hashes.has_work
             or (self.snapshots is not None and self.snapshots.has_work)
         )
 
-    def _hash_some(self, replica: Replica) -> None:
+    def _hash_some(self) -> None:
+        if self.guard is not None:
+            self.guard.work()
         for _ in range(HASH_SLICES_PER_TURN):
-            if not replica.machine.hash_point.done:
-                replica.machine.hash_point.work()
-            elif self.state_hashes.has_work:
-                self.state_hashes.work()
+            self.state_hashes.work()
 
     def _lead_when_ready(self, replica: Replica) -> None:
         """Take requests once this term's no-op is committed and everything is folded."""
         raft = replica.raft
         if self.desk.leadership is not None or not raft.serves or replica.machine.index != raft.log.last_index:
+            return
+        if replica.refusal is not None:
             return
         changes = MemberChanges(
             raft,
@@ -408,6 +405,15 @@ class Node:
             send=self.links.send_raft,
             observer=self,
             slow_disk_s=options.election_timeout_ms[1] / 1000,
+        )
+        self.guard = Guard(
+            self.replica,
+            self._app,
+            send=self.links.send,
+            label_of=self._label_of,
+            clock=self._clock.monotonic_s,
+            pause_s=options.heartbeat_interval_ms / 1000,
+            patience_s=options.election_timeout_ms[1] / 1000,
         )
         self.desk.readers = Readers(self.replica, self._clock, self._random, self.desk.reply, self.links.send)
         self.desk.watchers = Watchers(self.replica.raft.log, mine.label, self.desk.reply)
@@ -444,38 +450,6 @@ class Node:
         if leader is not None and leader != self.directory.self.identity:
             self.links.send(leader, candidate)
 
-    # -- inside: peers -------------------------------------------------------------------------------------------
-
-    def _on_peer_frame(self, data: bytes, now_s: float) -> None:
-        try:
-            frame = PEERS.decode_from_peer(data)
-        except MalformedFrame:
-            self.counts["malformed"] += 1
-            return
-        if isinstance(frame.message, Hello):
-            self.founding.hear(frame, frame.message, now_s)
-        elif self.founding.is_from_a_member(frame):
-            self._on_member_message(frame)
-        else:
-            self.counts["strangers"] += 1
-
-    def _on_member_message(self, frame: PeerFrame) -> None:
-        assert self.replica is not None and self.desk.readers is not None
-        match frame.message:
-            case Forward(handle=handle, frame=inner):
-                self.desk.take_frame(FromPeer(frame.sender, handle), inner)
-            case ForwardReply(handle=handle, frame=inner):
-                self.desk.relay(handle, inner)
-            case AskReadIndex() as ask:
-                self.desk.readers.answer_peer(frame.sender, ask)
-            case ReadIndex() as answer:
-                self.desk.readers.peer_answered(answer)
-            case (AskSnapshot() | SnapshotPart() | SnapshotGone()) as message:
-                if self.snapshots is not None:
-                    self.snapshots.take(frame.sender, message)
-            case Candidate() as candidate:
-                self.candidates.hear(candidate, self.now_s())
-            case Removed():
-                self.founding.was_removed()
-            case message if isinstance(message, RAFT_MESSAGES) and not self.replica.is_stuck:
-                self.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))
+    def _label_of(self, identity: str) -> str:
+        member = self.membership().find(identity)
+        return member.label if member is not None else identity[:8]

@@ -154,7 +154,7 @@ class Readers:
     def _answer_those_ready(self, now_s: float) -> None:
         replica, left = self._replica, []
         for waiting in self._waiting:
-            if replica.failure is not None or (waiting.index is not None and replica.machine.index >= waiting.index):
+            if replica.refusal is not None or (waiting.index is not None and replica.machine.index >= waiting.index):
                 self._answer(waiting.origin, waiting.request)
             elif waiting.index is None and replica.raft.leader is None and now_s - waiting.since_s > LEADERLESS_SECONDS:
                 self._reply(waiting.origin, Refused(waiting.request, Code.NO_LEADER, "no leader confirmed the read"))
@@ -203,8 +203,8 @@ class Readers:
 
     def _answer(self, origin: Origin, request: int) -> None:
         """Answer with the state that is folded now."""
-        if self._replica.failure is not None:
-            self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.failure)))
+        if self._replica.refusal is not None:
+            self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.refusal)))
             return
         machine = self._replica.machine
         encoding = self._encodings.get(machine.revision)
@@ -231,7 +231,7 @@ class Readers:
                 encoding.parts.append(part)
                 if self._clock.monotonic_s() >= deadline_s:
                     return
-        except MalformedValue as error:
+        except (MalformedValue, RuntimeError) as error:  # the latter: a reducer changed it under the encoder
             self._give_up_encoding(encoding, error)
             return
         encoding.slices = None
@@ -241,13 +241,16 @@ class Readers:
         for origin, request, offset in waiting:
             self._send_part(encoding, origin, request, offset)
 
-    def _give_up_encoding(self, encoding: _Encoding, error: MalformedValue) -> None:
+    def _give_up_encoding(self, encoding: _Encoding, error: Exception) -> None:
         """The reducer made a state that has no encoding: nobody can read it, and the node goes on."""
         del self._encodings[encoding.machine.revision]
         for origin, request, _ in encoding.waiting:
             self._reply(origin, Refused(request, Code.NOT_READY, str(error)))
 
     def _send_part(self, encoding: _Encoding, origin: Origin, request: int, offset: int) -> None:
+        if self._replica.refusal is not None:  # found wrong while it was encoded or read
+            self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.refusal)))
+            return
         encoding.used_s = self._clock.monotonic_s()
         part = encoding.whole[offset : offset + PART_BYTES]
         machine = encoding.machine

@@ -36,6 +36,7 @@ from conflux.storage.interface import Restored, Storage
 from conflux.store.machine import Machine, fold
 from conflux.store.membership import Membership
 from conflux.store.records import membership_of, noop_payload
+from conflux.wire.peers import HashedPoint
 
 FULL_DISK_RETRY_SECONDS = 0.5
 FOLD_BYTES_MAX = 1 * limits.MIB
@@ -120,6 +121,8 @@ class Replica:
         )
         self.recovered_index = restored.commit_index  # known to be committed: nobody is served a state before it
         self.failure: ConfluxError | None = None  # why this node folds no further: its state isn't the cluster's
+        self.doubt: ConfluxError | None = None  # why it does not serve for now: nobody knows whose state is right
+        self.agreed: HashedPoint | None = None  # the newest hash point at which a majority has this node's hash
         self.disk_full: DiskFull | None = None
         self.longest_persist_s = 0.0
         self.syncs = 0
@@ -138,6 +141,11 @@ class Replica:
     def is_stuck(self) -> bool:
         """True while a write waits for space on the disk: the core can't be asked anything."""
         return self.disk_full is not None
+
+    @property
+    def refusal(self) -> ConfluxError | None:
+        """Why this node's state is shown to nobody."""
+        return self.failure or self.doubt
 
     @property
     def is_recovering(self) -> bool:
@@ -185,6 +193,13 @@ class Replica:
             self._observer.applied(entry, machine)
             if self._clock.monotonic_s() >= deadline_s:
                 return
+
+    def fail(self, error: ConfluxError, successor: str | None = None) -> None:
+        """This node's state isn't the cluster's: it folds, serves and leads no more, and hands over if it can."""
+        self.failure = error
+        if successor is not None:
+            self.raft.transfer_leadership(successor)
+        self.raft.step_down()
 
     def fold_ahead(self) -> Machine:
         """The machine after the whole log, as if all of it were committed. Leaves everything as it is."""
@@ -326,8 +341,7 @@ class Replica:
         try:
             return fold(self.machine, entry, self._app)
         except ConfluxError as error:
-            self.failure = error
-            self.raft.step_down()
+            self.fail(error)
             return None
 
 

@@ -18,7 +18,8 @@ from conflux.node.replica import Replica
 from conflux.raft.entry import Entry
 from conflux.storage.interface import SnapshotHeader, SnapshotWriter, Storage
 from conflux.store import image
-from conflux.store.machine import HashPoint, Machine
+from conflux.store.hash_points import HashPoint
+from conflux.store.machine import Machine
 
 KEPT_SNAPSHOTS = 2
 CHUNK_BYTES = 128 * 1024
@@ -103,8 +104,8 @@ class Snapshotter:
 
     def work(self) -> None:
         """Do what can be done in a slice of time."""
-        if self._replica.is_stuck or self._replica.failure is not None:
-            return
+        if self._replica.is_stuck or self._replica.refusal is not None:
+            return  # a state that may be wrong is kept by nobody
         try:
             if self._writer is not None:
                 self._go_on(self._writer)

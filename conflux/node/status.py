@@ -6,7 +6,9 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from conflux.store.machine import HashPoint, Machine
+from conflux.errors import Diverged
+from conflux.store.hash_points import HashPoint
+from conflux.store.machine import Machine
 
 if TYPE_CHECKING:
     from conflux.node.node import Node
@@ -18,7 +20,7 @@ HASH_AT_ONCE_BYTES = 256 * 1024  # a state of up to this size is hashed while st
 class StateHashes:
     """The hash of the newest state that was hashed: on an idle cluster, of the log's end.
 
-    Other than at hash points this is for people to look at: nothing is judged by it.
+    This is for people to look at: the guard judges by the hash points alone.
     """
 
     def __init__(self) -> None:
@@ -89,6 +91,8 @@ def row_of(node: Node) -> dict[str, Any]:
         "log_hash": None,
         "state_hash": None,
         "state_hash_revision": None,
+        "agreed_revision": None,
+        "diverged_revision": None,
         "first_index": None,
         "last_index": None,
         "snapshot_index": None,
@@ -128,7 +132,7 @@ def report_of(node: Node) -> dict[str, Any]:
 
 def _member_row(node: Node) -> dict[str, Any]:
     assert node.replica is not None
-    raft, machine = node.replica.raft, node.replica.machine
+    raft, machine, trouble = node.replica.raft, node.replica.machine, node.replica.refusal
     point = node.state_hashes.of(machine)
     return {
         "role": raft.role.name.value,
@@ -138,6 +142,8 @@ def _member_row(node: Node) -> dict[str, Any]:
         "log_hash": machine.log_hash.hex(),
         "state_hash": point.digest.hex() if point.digest else None,
         "state_hash_revision": point.revision if point.digest else None,
+        "agreed_revision": node.guard.agreed_revision if node.guard else None,
+        "diverged_revision": trouble.revision if isinstance(trouble, Diverged) else None,
         "first_index": raft.log.first_index,
         "last_index": raft.log.last_index,
         "snapshot_index": raft.newest_snapshot[0],

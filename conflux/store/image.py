@@ -19,7 +19,8 @@ from pyrsistent import pmap
 
 from conflux.app import App
 from conflux.errors import ConfluxError, Damaged, MalformedValue
-from conflux.store.machine import HashPoint, Machine
+from conflux.store.hash_points import HashPoint
+from conflux.store.machine import Machine
 from conflux.store.records import MembersChanged, members_changed
 from conflux.store.session import Segment, Session
 from conflux.wire.clients import Outcome
@@ -47,6 +48,8 @@ class Fields(Struct, array_like=True, frozen=True):
     hash_revision: Positive
     hash_digest: bytes
     hash_bytes: Positive
+    hash_index: Positive
+    hash_log_hash: bytes  # the log's, there
     bytes_since_hash_point: Positive
     hash_logged: Positive
     members: MembersChanged
@@ -90,6 +93,8 @@ def encode_fields(machine: Machine, app: App[object, object]) -> bytes:
             hash_revision=point.revision,
             hash_digest=point.digest,
             hash_bytes=point.bytes_total,
+            hash_index=point.index,
+            hash_log_hash=point.log_hash,
             bytes_since_hash_point=machine.bytes_since_hash_point,
             hash_logged=machine.hash_logged,
             members=members_changed(machine.membership),
@@ -164,7 +169,13 @@ def decode_slices(
         log_time_us=fields.log_time_us,
         log_hash=fields.log_hash,
         sweep_us=fields.sweep_us,
-        hash_point=HashPoint.known(fields.hash_revision, fields.hash_digest, fields.hash_bytes),
+        hash_point=HashPoint.known(
+            fields.hash_revision,
+            fields.hash_digest,
+            fields.hash_bytes,
+            index=fields.hash_index,
+            log_hash=fields.hash_log_hash,
+        ),
         bytes_since_hash_point=fields.bytes_since_hash_point,
         hash_logged=fields.hash_logged,
     )

@@ -7,7 +7,7 @@ provisional machine after an entry *is* the committed machine once that entry co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,66 +15,19 @@ from pyrsistent import PMap, pmap
 
 from conflux import limits
 from conflux.app import App
-from conflux.errors import ConfluxError, Diverged, MalformedValue
+from conflux.errors import ConfluxError, Diverged
 from conflux.raft.entry import Entry
-from conflux.store import records
+from conflux.store import development, records
+from conflux.store.hash_points import HashPoint
 from conflux.store.membership import NOBODY, Membership
 from conflux.store.records import Calls, Header, MembersChanged, SessionClosed, SessionOpened, StateHash
 from conflux.store.session import Segment, Session, session_id
 from conflux.usercode import user_code
 from conflux.wire import values
 from conflux.wire.clients import Outcome
-from conflux.wire.states import DIGEST_BYTES, encode_slices
+from conflux.wire.states import DIGEST_BYTES
 
 NEVER_US = 2**62
-
-
-class HashPoint:
-    """A revision at which all nodes hash their state: where it lies is a function of the log.
-
-    The hash is worked out in slices between turns; the machine's next hash point needs the size, and finishes it.
-    """
-
-    def __init__(self, revision: int, state: Any) -> None:
-        self.revision = revision
-        self.digest: bytes | None = None
-        self.problem: str | None = None  # why the state has no encoding
-        self.bytes_total = 0
-        self._hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
-        self._slices: Iterator[bytes] | None = encode_slices(state)
-
-    @classmethod
-    def known(cls, revision: int, digest: bytes, bytes_total: int) -> HashPoint:
-        """One whose hash was worked out before: by another node, or before a restart."""
-        point = cls(revision, None)
-        point.digest, point.bytes_total, point._slices = digest, bytes_total, None
-        return point
-
-    @property
-    def done(self) -> bool:
-        return self._slices is None
-
-    def work(self) -> bool:
-        """Hash one slice. True while there is more."""
-        if self._slices is None:
-            return False
-        try:
-            part = next(self._slices, None)
-        except MalformedValue as error:
-            self.problem, part = str(error), None
-        if part is not None:
-            self._hasher.update(part)
-            self.bytes_total += len(part)
-            return True
-        self.digest = None if self.problem else self._hasher.digest()
-        self._slices = None
-        return False
-
-    def finish(self) -> HashPoint:
-        """Hash the rest now."""
-        while self.work():
-            pass
-        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +43,8 @@ class Machine:
     log_time_us: int = 0
     log_hash: bytes = bytes(DIGEST_BYTES)  # rolls over every entry's payload
     sweep_us: int = NEVER_US  # log time at which a session may first have expired
-    hash_point: HashPoint
+    hash_point: HashPoint  # the newest
+    earlier_points: tuple[HashPoint, ...] = ()  # some before it, all of them done
     bytes_since_hash_point: int = 0
     hash_logged: int = 0  # the last hash point's revision whose hash stands in the log
 
@@ -113,6 +67,16 @@ class Machine:
         if point.problem:
             raise ConfluxError(f"the reducer's initial state can't be kept: {point.problem}")
         return cls(index=0, term=0, revision=0, state=state, hash_point=point)
+
+    @property
+    def oldest_point(self) -> HashPoint:
+        """The oldest hash point that is known."""
+        return self.earlier_points[0] if self.earlier_points else self.hash_point
+
+    def point_at(self, revision: int) -> HashPoint | None:
+        """The hash point at a revision, if it is one of the last few."""
+        points = (*self.earlier_points, self.hash_point)
+        return next((point for point in reversed(points) if point.revision == revision), None)
 
 
 class Step:
@@ -153,6 +117,8 @@ class Step:
 
     def reduce(self, action: bytes) -> None:
         """Fold one action, decoded from its bytes as every node decodes it."""
+        if development.is_on():
+            development.check_reducer(self._reduce, self.state, action)
         self.state = self._reduce(self.state, values.decode_trusted(action))
         self.revision += 1
 
@@ -182,9 +148,11 @@ class Step:
         """The machine after this entry, whose payload is now known."""
         before = self._machine
         since = before.bytes_since_hash_point + len(payload)
-        point = before.hash_point
-        if since > limits.HASH_POINT_BYTES_MIN and since > point.finish().bytes_total:
-            point, since = HashPoint(self.revision, self.state), 0
+        log_hash = hashlib.blake2b(before.log_hash + payload, digest_size=DIGEST_BYTES).digest()
+        point, earlier = before.hash_point, before.earlier_points
+        if since > limits.HASH_POINT_BYTES_MIN and point.is_shorter_than(since):
+            earlier = (*earlier, point)[-limits.HASH_POINTS_KEPT + 1 :]
+            point, since = HashPoint(self.revision, self.state, index=self.index, log_hash=log_hash), 0
         return Machine(
             index=self.index,
             term=self.term,
@@ -193,9 +161,10 @@ class Step:
             sessions=self.sessions,
             membership=self.membership,
             log_time_us=self.log_time_us,
-            log_hash=hashlib.blake2b(before.log_hash + payload, digest_size=DIGEST_BYTES).digest(),
+            log_hash=log_hash,
             sweep_us=self._sweep_us,
             hash_point=point,
+            earlier_points=earlier,
             bytes_since_hash_point=since,
             hash_logged=self.hash_logged,
         )
@@ -214,7 +183,7 @@ def fold(machine: Machine, entry: Entry, app: App[Any, Any]) -> Machine:
     """The machine after one more committed entry.
 
     Raises:
-        Diverged: the reducer raised, though it did not on the leader, or the leader's hash is not ours.
+        Diverged: the reducer raised, though it did not on the leader, or the log's hash of the state is not ours.
         Damaged: the entry doesn't decode.
     """
     header = records.header_of(entry.payload)
@@ -236,7 +205,7 @@ def fold(machine: Machine, entry: Entry, app: App[Any, Any]) -> Machine:
             case SessionClosed():
                 step.close_session(record.session)
             case StateHash():
-                _compare(machine.hash_point, record)
+                _compare(machine, record)
                 step.hash_logged = record.revision
             case MembersChanged():
                 step.membership = record.membership()
@@ -263,7 +232,10 @@ def _fold_calls(step: Step, calls: Calls) -> None:
     except (Exception, SystemExit) as error:
         raise Diverged(
             f"the reducer raised at revision {step.revision + 1}, which it did not on the leader: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}",
+            since_revision=step.revision,
+            revision=step.revision + 1,
+            raised=True,
         ) from error
     session = step.sessions.get(calls.session)
     if session is None:
@@ -277,6 +249,21 @@ def _fold_calls(step: Step, calls: Calls) -> None:
     )
 
 
-def _compare(point: HashPoint, record: StateHash) -> None:
-    if point.revision == record.revision and point.finish().digest != record.digest:
-        raise Diverged(f"the state at revision {record.revision} is not the one the leader has")
+def _compare(machine: Machine, record: StateHash) -> None:
+    """Hold our own hash against the one in the log: that a majority had, when it was logged.
+
+    Where ours is still being worked out, whoever does that looks at it in the end: a large state must not stop us.
+    """
+    mine = machine.point_at(record.revision)
+    if mine is None and record.revision < machine.oldest_point.revision:
+        return  # a machine out of a snapshot knows no hash before its own
+    if mine is not None:
+        mine.expected = record.digest
+    if mine is None or mine.is_contradicted:
+        raise contradicted(record.revision, since_revision=machine.hash_logged)
+
+
+def contradicted(revision: int, *, since_revision: int) -> Diverged:
+    """The error where the log holds another hash of the state at a revision."""
+    text = f"the state at revision {revision} is not the one that the cluster agreed on"
+    return Diverged(text, since_revision=since_revision, revision=revision)

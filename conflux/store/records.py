@@ -60,7 +60,7 @@ class SessionClosed(Struct, tag=3, array_like=True, frozen=True):
 
 
 class StateHash(Struct, tag=4, array_like=True, frozen=True):
-    """The leader's hash of the state at a hash point: every node holds its own against it."""
+    """The hash of the state at a hash point, once a majority has it: every node holds its own against it."""
 
     revision: int
     digest: bytes

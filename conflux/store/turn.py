@@ -17,6 +17,7 @@ from msgspec import Struct
 from conflux import limits
 from conflux.app import App
 from conflux.errors import MalformedValue
+from conflux.store import development
 from conflux.store.machine import Machine, Step
 from conflux.store.membership import Membership
 from conflux.store.records import (
@@ -33,6 +34,7 @@ from conflux.store.session import Segment, Session
 from conflux.usercode import inside, user_code
 from conflux.wire import values
 from conflux.wire.clients import Code, Outcome, Perform, Rejection
+from conflux.wire.peers import HashedPoint
 
 INTERNAL_TYPE_PREFIX = "@@conflux/"
 NO_REQUEST = 0  # clients count theirs from 1
@@ -62,6 +64,7 @@ class Turn:
     Args:
         index, term: of the entry that this turn will become.
         clock: seconds, for the bound on a turn's time.
+        agreed: the newest hash point whose hash a majority has.
         log_time_us, wall_time_us: now, by the log's clock and by the wall's.
     """
 
@@ -75,6 +78,7 @@ class Turn:
         log_time_us: int,
         wall_time_us: int,
         clock: Callable[[], float],
+        agreed: HashedPoint | None = None,
     ) -> None:
         assert app.reduce is not None
         self._app = app
@@ -87,7 +91,7 @@ class Turn:
         self._clock = clock
         self._calls = 0
         self._deadline_s = clock() + limits.TURN_JUDGE_SECONDS_MAX
-        self._hash_point = machine.hash_point
+        self._agreed = agreed if agreed and machine.point_at(agreed.revision) else None
 
     @property
     def is_empty(self) -> bool:
@@ -163,11 +167,11 @@ class Turn:
         return payload, self._step.end(payload)
 
     def _log_state_hash(self) -> None:
-        """Once a hash point is worked out, its hash goes into the log, with whatever entry comes next."""
-        point, step = self._hash_point, self._step
-        if self._records and point.revision > step.hash_logged and point.digest is not None:
-            self._records.append(StateHash(point.revision, point.digest))
-            step.hash_logged = point.revision
+        """A hash that a majority has goes into the log, with whatever entry comes next."""
+        agreed, step = self._agreed, self._step
+        if self._records and agreed is not None and agreed.state_hash and agreed.revision > step.hash_logged:
+            self._records.append(StateHash(agreed.revision, agreed.state_hash))
+            step.hash_logged = agreed.revision
 
     def _plan(self, calls: list[tuple[str, bytes]], first_sequence: int) -> list[_Planned] | Refusal:
         """What is to be run; refused as a whole where a call could not run in any state."""
@@ -221,6 +225,8 @@ class Turn:
         """Run one method, and the reducer on what it returns: the state moves, or the call is rejected."""
         inside.log_time_s = self._log_time_s
         try:
+            if development.is_on():
+                development.check_method(function, self._step.state, arguments)
             action = function(self._step.state, *arguments)
         except (Exception, SystemExit) as error:  # whatever a user's method raises is its answer
             return self._rejected(error)

@@ -57,7 +57,7 @@ class CoreInvariants(Checker):
         node = host.node
         if node is not None and node.replica is not None:
             invariants.check(node.replica.raft)
-            require(node.replica.failure is None, "no node diverges: {}: {}", host.label, node.replica.failure)
+            require(node.replica.refusal is None, "no node diverges: {}: {}", host.label, node.replica.refusal)
 
 
 class OneCluster(Checker):

@@ -1,4 +1,4 @@
-"""What nodes say to each other beside Raft: greetings, and requests passed on to the leader."""
+"""What nodes say to each other beside Raft: greetings, requests passed on to the leader, hashes of their states."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ Identity = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Label = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 Address = Annotated[str, Meta(max_length=300)]
 ShortText = Annotated[str, Meta(max_length=300)]
+Digest = Annotated[bytes, Meta(max_length=16)]
 
 
 class Founder(Struct, array_like=True, frozen=True, order=True):
@@ -123,6 +124,36 @@ class SnapshotGone(Struct, array_like=True, frozen=True):
     index: Annotated[int, Meta(ge=1, le=limits.NUMBER_MAX)]
 
 
+class HashedPoint(Struct, array_like=True, frozen=True):
+    """A hash point and what a node's log and state come to there."""
+
+    index: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+    revision: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+    log_hash: Digest
+    state_hash: Digest  # empty: the state has no encoding
+
+
+class Hashes(Struct, array_like=True, frozen=True):
+    """A node tells the others its last hash points. A later one replaces it, so a lost one does no harm."""
+
+    points: Annotated[tuple[HashedPoint, ...], Meta(max_length=limits.HASH_POINTS_KEPT)]  # ascending, without a gap
+    covered_index: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]  # up to it there is no other point after the first
+    raised_index: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]  # of the entry at which its reducer raised; 0: none
+
+
+class AskStateHash(Struct, array_like=True, frozen=True):
+    """A node whose state is not the others' asks what the log folds into at a revision, to find where it began."""
+
+    revision: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+
+
+class StateHashThere(Struct, array_like=True, frozen=True):
+    """The answer, from folding the log anew; None: this node no longer holds the log for it."""
+
+    revision: Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
+    state_hash: Digest | None
+
+
 RAFT_MESSAGES = (
     raft.VoteRequest,
     raft.VoteReply,
@@ -154,8 +185,11 @@ PEERS = Family(
         18: ForwardReply,
         19: AskReadIndex,
         20: ReadIndex,
-        21: Candidate,
-        22: Removed,
+        21: Hashes,
+        22: AskStateHash,
+        23: StateHashThere,
+        24: Candidate,
+        25: Removed,
     }
 )
 

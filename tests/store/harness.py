@@ -106,6 +106,7 @@ class Leader:
             log_time_us=self.time_us,
             wall_time_us=1_700_000_000_000_000,
             clock=self.clock,
+            agreed=self.machine.hash_point.hashed() if self.machine.hash_point.done else None,
         )
 
     def log(self, turn: Turn) -> Machine:

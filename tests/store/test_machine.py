@@ -11,8 +11,11 @@ from conflux import limits
 from conflux.app import App, combine_reducers
 from conflux.errors import ConfluxError, Damaged, Diverged
 from conflux.raft.entry import Entry, Kind
-from conflux.store.machine import HashPoint, Machine, fold
+from conflux.store.hash_points import HashPoint
+from conflux.store.machine import Machine, fold
 from conflux.store.records import StateHash, records_of
+from conflux.store.turn import Turn
+from conflux.wire.peers import HashedPoint
 from conflux.wire.states import digest, encode_slices, encode_state
 from tests.store.harness import Leader, facts, folded, make_app
 
@@ -151,6 +154,17 @@ def test_the_hash_of_a_hash_point_is_logged_once():
     assert len(logged) == 1 and leader.machine.hash_logged == 2
 
 
+def test_a_hash_that_the_machine_no_longer_knows_is_not_logged():
+    leader, session = with_hash_point()
+    agreed = HashedPoint(1, 1, b"log", b"state")
+    turn = Turn(
+        leader.app, leader.machine, index=9, term=1, log_time_us=0, wall_time_us=0, clock=leader.clock, agreed=agreed
+    )
+    turn.close_session(session)
+    payload, _ = turn.finish()
+    assert not any(isinstance(record, StateHash) for record in records_of(payload))
+
+
 def test_an_entry_that_only_lets_time_pass_carries_no_hash():
     leader, _ = with_hash_point()
     leader.machine.hash_point.finish()
@@ -158,7 +172,8 @@ def test_an_entry_that_only_lets_time_pass_carries_no_hash():
     assert records_of(leader.entries[-1].payload) == []
 
 
-def test_a16_a_state_that_differs_at_a_hash_point_is_found_out():
+def with_hash_logged_that_another_app_does_not_have() -> tuple[list[Entry], App[Any, Any]]:
+    """A log whose last entry holds the hash of revision 2, and an app that folds that otherwise."""
     leader, session = with_hash_point()
     leader.machine.hash_point.finish()
     leader.perform(session, 2, ("add", 1))
@@ -169,8 +184,31 @@ def test_a16_a_state_that_differs_at_a_hash_point_is_found_out():
 
     things, other = make_app(), make_app()
     other.reducer(forgetful)
-    with pytest.raises(Diverged, match="the state at revision 2 is not the one the leader has"):
-        folded(leader.entries, other)
+    return leader.entries, other
+
+
+def test_a16_a_state_that_differs_at_a_hash_point_is_found_out():
+    entries, other = with_hash_logged_that_another_app_does_not_have()
+    machine = folded(entries[:-1], other)
+    machine.hash_point.finish()
+    with pytest.raises(Diverged, match="the state at revision 2 is not the one that the cluster agreed on"):
+        fold(machine, entries[-1], other)
+
+
+def test_a16_a_hash_that_is_worked_out_later_is_compared_then():
+    entries, other = with_hash_logged_that_another_app_does_not_have()
+    point = folded(entries, other).hash_point
+    assert not point.is_contradicted
+    assert point.finish().is_contradicted
+
+
+def test_a_hash_in_the_log_where_this_node_has_no_hash_point_is_found_out():
+    leader, session = with_hash_point()
+    leader.machine.hash_point.finish()
+    leader.perform(session, 2, ("add", 1))
+    large = App(leader.app.methods, lambda state, action: "x" * 500_000)
+    with pytest.raises(Diverged, match="the state at revision 2 is not the one that the cluster agreed on"):
+        folded(leader.entries, large)
 
 
 def test_a_hash_point_hashes_the_state_of_its_revision_though_the_state_goes_on():

@@ -39,7 +39,7 @@ class Log(SimpleNamespace):
 
 def host(label: str = "n1", *, opened: int = 1, entries: tuple[Entry, ...] = (), commit: int = 0, **node: Any) -> Any:
     raft = SimpleNamespace(commit_index=commit, log=Log(entries=entries))
-    replica = SimpleNamespace(raft=raft, failure=None)
+    replica = SimpleNamespace(raft=raft, refusal=None)
     node = {
         "replica": replica,
         "membership": lambda: SimpleNamespace(voters=(1, 2, 3)),
@@ -205,9 +205,9 @@ def test_the_invariants_of_the_core_and_a_diverged_node_are_seen():
         noop_payload=lambda last: b"",
     )
     checker = checkers.CoreInvariants()
-    replica = SimpleNamespace(raft=raft, failure=None)
+    replica = SimpleNamespace(raft=raft, refusal=None)
     checker.turned(host(replica=replica))
-    replica.failure = "not ours"
+    replica.refusal = "not ours"
     with pytest.raises(Violation, match="diverges: n1: not ours"):
         checker.turned(host(replica=replica))
     raft.commit_index = 7

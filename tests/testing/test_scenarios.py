@@ -47,7 +47,7 @@ class Stage:
         self.cluster.run_until(lambda: False, self.cluster.schedule.now_s + seconds)
 
     def write(self, number: int) -> None:
-        call = self.writer.perform("append", [number], None)
+        call = self.writer.perform("append", [-number], None)  # the numbers from 1 on are the cluster's own
         self.writer.wake()
         self.until(lambda: call.result is not None)
 

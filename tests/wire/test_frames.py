@@ -49,6 +49,11 @@ FROM_PEERS: list[Any] = [
     peers.SnapshotGone(9),
     peers.Candidate(FOUNDER, "127.0.0.1:7420", "token"),
     peers.Removed(),
+    peers.Hashes((peers.HashedPoint(5, 4, b"l" * 16, b"s" * 16), peers.HashedPoint(9, 8, b"l" * 16, b"")), 12, 0),
+    peers.Hashes((), 0, 3),
+    peers.AskStateHash(7),
+    peers.StateHashThere(7, b"s" * 16),
+    peers.StateHashThere(7, None),
 ]
 
 FROM_CLIENTS: list[Any] = [
@@ -105,7 +110,8 @@ def test_every_type_of_message_is_tried_here():
 
 KINDS_OF_PEERS = "VoteRequest 1 VoteReply 2 Append 3 Accepted 4 Rejected 5 Heartbeat 6 HeartbeatReply 7 TimeoutNow 8 \
 SnapshotOffer 9 AskSnapshot 10 SnapshotPart 11 SnapshotGone 12 \
-Hello 16 Forward 17 ForwardReply 18 AskReadIndex 19 ReadIndex 20 Candidate 21 Removed 22"
+Hello 16 Forward 17 ForwardReply 18 AskReadIndex 19 ReadIndex 20 Hashes 21 AskStateHash 22 StateHashThere 23 \
+Candidate 24 Removed 25"
 KINDS_OF_CLIENTS = "OpenSession 1 Perform 2 CloseSession 3 Read 4 ReadMore 5 Watch 6 Unwatch 7 AskStatus 8 \
 TransferLeadership 9 SessionOpened 64 Answers 65 Appended 66 Refused 67 LeaderIs 68 StatePart 69 Events 70 Status 71 \
 Done 72 LogText 73 Changed 74 SnapshotTaken 75 Gap 76 AskLog 10 ChangeMembers 11 TakeSnapshot 12"
