@@ -131,6 +131,9 @@ class Snapshotter:
         if newest and newest[0].index >= machine.index:
             self._tell(newest[0], 0, "")
             return
+        if machine.index == 0:
+            self._tell(None, 0, "nothing is committed yet")
+            return
         if machine.hash_point.problem is not None:
             raise MalformedValue(machine.hash_point.problem)
         fields = image.encode_fields(machine, self._app)

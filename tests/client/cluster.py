@@ -64,6 +64,7 @@ class FakeReplica:
     def __init__(self, machine: Machine) -> None:
         self.raft = FakeRaft()
         self.machine = machine
+        self.agreed = None
 
 
 class Cluster:
