@@ -1,0 +1,108 @@
+"""`Cluster`: the processes of one system, and whoever makes load on it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.processes import Process, Worker, WorkerFailed, cpu_seconds, disk_bytes, resident_bytes
+
+LEADER_SECONDS_MAX = 30.0
+LOOK_SECONDS = 0.02
+
+
+class Cluster:
+    """A cluster that is being started, loaded and stopped. Subclasses say how."""
+
+    name: ClassVar[str]
+    place: ClassVar[str]  # where the load is made: "outside" or "inside"
+    durability: ClassVar[str]
+    in_flight_max: ClassVar[int] = 4096  # beyond that it only gets slower
+    nodes_max: ClassVar[int] = 9
+
+    def __init__(self, nodes: int, directory: Path) -> None:
+        self.nodes = nodes
+        self.directory = directory
+        self._started: list[Process] = []
+
+    def start(self) -> None:
+        """Start all nodes and wait for a leader.
+
+        Raises:
+            Missing: it can't be had here.
+        """
+        raise NotImplementedError
+
+    def load(self, in_flight: int, seconds: float, **options: Any) -> dict[str, Any]:
+        """Keep so many appends in flight; see `Load.run` for the answer."""
+        return self.driver().ask("load", in_flight=in_flight, seconds=seconds, timeout=seconds + 60, **options)
+
+    def check(self) -> dict[str, Any]:
+        """Whether the state holds each acknowledged action exactly once: `problems` in words, `state_length`."""
+        return self.driver().ask("check", timeout=120)
+
+    def driver(self) -> Worker:
+        """The process that makes the load."""
+        raise NotImplementedError
+
+    def node_pids(self) -> list[int]:
+        """Of the processes that are the cluster, the load generator left out."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End all processes."""
+        for process in self._started:
+            process.kill()
+        self._started.clear()
+
+    def usage(self) -> dict[str, Any]:
+        """CPU time so far and memory of each node, and bytes on disk of all."""
+        pids = self.node_pids()
+        return {
+            "cpu_seconds": sum(cpu_seconds(pid) for pid in pids),
+            "memory_bytes": [resident_bytes(pid) for pid in pids],
+            "disk_bytes": disk_bytes(self.directory),
+        }
+
+    # -- for subclasses ------------------------------------------------------------------------------------------
+
+    def begin(self, process: Process) -> Process:
+        """Remember to end it."""
+        self._started.append(process)
+        return process
+
+    def log_file(self, name: str) -> Path:
+        logs = self.directory.parent / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return logs / f"{self.name}.{name}.log"
+
+
+class EmbeddedCluster(Cluster):
+    """Each node is a worker; the leader's makes the load."""
+
+    place = "inside"
+
+    def __init__(self, nodes: int, directory: Path) -> None:
+        super().__init__(nodes, directory)
+        self.workers: list[Worker] = []
+
+    def driver(self) -> Worker:
+        return self.leader()
+
+    def leader(self) -> Worker:
+        """Waits until exactly one says that it leads."""
+        deadline = time.monotonic() + LEADER_SECONDS_MAX
+        while time.monotonic() < deadline:
+            leaders = [each for each in self.workers if each.popen.poll() is None and each.ask("role")["leader"]]
+            if len(leaders) == 1:
+                return leaders[0]
+            time.sleep(LOOK_SECONDS)
+        raise WorkerFailed(f"{self.name}: no leader within {LEADER_SECONDS_MAX:.0f} s")
+
+    def node_pids(self) -> list[int]:
+        return [each.pid for each in self.workers]
+
+    def add(self, worker: Worker) -> None:
+        self.begin(worker)
+        self.workers.append(worker)

@@ -1,0 +1,55 @@
+"""Conflux from outside: a cluster as `conflux start` makes it, and a `Client` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import ROOT, Worker
+from benchmarks.systems.cluster import Cluster
+
+COMMAND_SECONDS_MAX = 60
+
+
+class ConfluxOutside(Cluster):
+    """Sessions, CURVE, and a sync on a majority before each answer."""
+
+    name = "conflux"
+    place = "outside"
+    durability = "fdatasync on a majority"
+
+    def __init__(self, nodes: int, directory: Path) -> None:
+        super().__init__(nodes, directory)
+        self.started_nodes: list[dict[str, Any]] = []
+        self._client: Worker | None = None
+
+    def start(self) -> None:
+        self.start_nodes("--cluster-size", str(self.nodes))
+        self._client = Worker.of_module("client", str(self.directory), log_file=self.log_file("client"))
+        self.begin(self._client)
+
+    def start_nodes(self, *options: str) -> None:
+        """`conflux start`: a new cluster, or the nodes of an old one that don't run."""
+        self.started_nodes = [json.loads(line) for line in self.command("start", *options, "--detach").splitlines()]
+
+    def command(self, *words: str) -> str:
+        """What a `conflux` command prints."""
+        program = [sys.executable, "-m", "conflux", "--json", "--data-dir", str(self.directory), *words]
+        done = subprocess.run(program, cwd=ROOT, check=True, capture_output=True, timeout=COMMAND_SECONDS_MAX)
+        return done.stdout.decode()
+
+    def driver(self) -> Worker:
+        assert self._client is not None
+        return self._client
+
+    def node_pids(self) -> list[int]:
+        return [each["pid"] for each in self.started_nodes]
+
+    def stop(self) -> None:
+        super().stop()
+        if self.started_nodes:
+            self.command("stop")
+            self.started_nodes = []
