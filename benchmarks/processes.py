@@ -75,6 +75,7 @@ class Worker(Process):
     def __init__(self, command: Sequence[str], log_file: Path, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(command, log_file, environment=environment, asked=True)
         self._unread = b""
+        self.is_busy = False  # it was asked something, and the answer wasn't taken yet
 
     @classmethod
     def of_module(
@@ -91,6 +92,7 @@ class Worker(Process):
         """Ask without waiting; `answer` waits."""
         pipe: IO[bytes] | None = self.popen.stdin
         assert pipe is not None
+        self.is_busy = True
         try:
             pipe.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
             pipe.flush()
@@ -109,6 +111,7 @@ class Worker(Process):
                 raise WorkerFailed(f"the worker has ended: {self._last_words()}")
             self._unread += part
         line, self._unread = self._unread.split(b"\n", 1)
+        self.is_busy = False
         found: dict[str, Any] = json.loads(line)
         if "error" in found:
             raise WorkerFailed(found["error"])

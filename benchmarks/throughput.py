@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from benchmarks.processes import WorkerFailed
 from benchmarks.systems import SYSTEMS
 
 SETTLE_SECONDS = 0.3
-Say = Callable[[str], None]
 
 
 def say(text: str) -> None:
@@ -33,7 +32,7 @@ def compare(
     directory: Path,
 ) -> dict[str, Any]:
     """All turns; `rows` has a row a load, `gaps` what could not be measured and why."""
-    limits = {name: SYSTEMS[name].in_flight_max for name in systems}  # type: ignore[attr-defined]
+    limits = {name: SYSTEMS[name].in_flight_max for name in systems}
     rows: list[dict[str, Any]] = []
     gaps: dict[str, str] = {}
     for turn in turns(systems, nodes, in_flight, rounds, limits):

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 from benchmarks.systems.cluster import Cluster
 from benchmarks.systems.conflux_js import ConfluxJs
 from benchmarks.systems.embedded import ConfluxInside
@@ -18,7 +15,7 @@ from benchmarks.systems.prototype import DataPath
 from benchmarks.systems.pysyncobj import PySyncObjDefault, PySyncObjTuned
 from benchmarks.systems.redis import Redis
 
-SYSTEMS: dict[str, Callable[[int, Path], Cluster]] = {
+SYSTEMS: dict[str, type[Cluster]] = {
     each.name: each
     for each in (
         ConfluxOutside,

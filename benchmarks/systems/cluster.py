@@ -50,6 +50,26 @@ class Cluster:
         """Of the processes that are the cluster, the load generator left out."""
         raise NotImplementedError
 
+    def witness(self) -> Worker:
+        """A process that makes load and lives on when the leader is killed."""
+        raise NotImplementedError
+
+    def kill_leader(self) -> float:
+        """kill -9; when, on the machine's monotonic clock."""
+        raise NotImplementedError
+
+    def kill_all(self) -> None:
+        """kill -9 every node."""
+        raise NotImplementedError
+
+    def start_again(self) -> None:
+        """Start the nodes that don't run, on their directories, and wait for a leader."""
+        raise NotImplementedError
+
+    def length(self) -> int:
+        """How many appends the cluster's state holds."""
+        return int(self.driver().ask("length", timeout=120)["length"])
+
     def stop(self) -> None:
         """End all processes."""
         for process in self._started:
@@ -87,14 +107,49 @@ class EmbeddedCluster(Cluster):
         super().__init__(nodes, directory)
         self.workers: list[Worker] = []
 
+    def new_worker(self, number: int) -> Worker:
+        """The node of this number, started: the first time, or on what it left."""
+        raise NotImplementedError
+
+    def start_nodes(self) -> None:
+        self.workers = [self.new_worker(number) for number in range(self.nodes)]
+        for each in self.workers:
+            self.begin(each)
+        self.leader()
+
+    def start_again(self) -> None:
+        for number, worker in enumerate(self.workers):
+            if worker.popen.poll() is not None:
+                self.workers[number] = self.new_worker(number)
+                self.begin(self.workers[number])
+        self.leader()
+
+    def followers(self) -> list[Worker]:
+        leader = self.leader()
+        return [each for each in self.workers if each is not leader]
+
+    def witness(self) -> Worker:
+        return self.followers()[0]
+
+    def kill_leader(self) -> float:
+        leader = self.leader()
+        killed_at = time.monotonic()
+        leader.kill()
+        return killed_at
+
+    def kill_all(self) -> None:
+        for each in self.workers:
+            each.kill()
+
     def driver(self) -> Worker:
         return self.leader()
 
     def leader(self) -> Worker:
-        """Waits until exactly one says that it leads."""
+        """Waits until exactly one says that it leads. One that is busy with a load isn't asked."""
         deadline = time.monotonic() + LEADER_SECONDS_MAX
         while time.monotonic() < deadline:
-            leaders = [each for each in self.workers if each.popen.poll() is None and each.ask("role")["leader"]]
+            running = [each for each in self.workers if each.popen.poll() is None and not each.is_busy]
+            leaders = [each for each in running if each.ask("role")["leader"]]
             if len(leaders) == 1:
                 return leaders[0]
             time.sleep(LOOK_SECONDS)
@@ -102,7 +157,3 @@ class EmbeddedCluster(Cluster):
 
     def node_pids(self) -> list[int]:
         return [each.pid for each in self.workers]
-
-    def add(self, worker: Worker) -> None:
-        self.begin(worker)
-        self.workers.append(worker)

@@ -19,11 +19,15 @@ class ConfluxJs(EmbeddedCluster):
     durability = "memory only"
     in_flight_max = 256  # beyond, each answer visits all that wait, and it slows down
 
+    def __init__(self, nodes: int, directory: Path) -> None:
+        super().__init__(nodes, directory)
+        (self._redis_port,) = free_ports(1)
+
     def start(self) -> None:
-        modules = peers.conflux_js()
-        (port,) = free_ports(1)
-        start_redis(self, port, "--appendonly", "no")
-        for number in range(1, self.nodes + 1):
-            arguments = [modules, f"n{number}", str(self.nodes), f"redis://127.0.0.1:{port}", "benchmark"]
-            self.add(Worker(["node", str(WORKER), *arguments], self.log_file(f"n{number}")))
-        self.leader()
+        start_redis(self, self._redis_port, "--appendonly", "no")
+        self.start_nodes()
+
+    def new_worker(self, number: int) -> Worker:
+        label = f"n{number + 1}"
+        arguments = [peers.conflux_js(), label, str(self.nodes), f"redis://127.0.0.1:{self._redis_port}", "benchmark"]
+        return Worker(["node", str(WORKER), *arguments], self.log_file(label))

@@ -29,14 +29,36 @@ class Etcd(Cluster):
         self._driver: Worker | None = None
 
     def start(self) -> None:
-        program = peers.etcd()
-        for number in range(self.nodes):
-            self._servers.append(self.start_node(program, number))
-        address = f"127.0.0.1:{self._clients[self.leader()]}"
-        self._driver = Worker.of_module("sockets", "etcd", address, log_file=self.log_file("driver"))
-        self.begin(self._driver)
+        self._servers = [self._start_node(number) for number in range(self.nodes)]
+        self._driver = self.new_driver(self.leader())
 
-    def start_node(self, program: str, number: int) -> Process:
+    def new_driver(self, number: int) -> Worker:
+        """A load generator for the node of this number."""
+        address = f"127.0.0.1:{self._clients[number]}"
+        driver = Worker.of_module("sockets", "etcd", address, log_file=self.log_file("driver"))
+        self.begin(driver)
+        return driver
+
+    def witness(self) -> Worker:
+        return self.new_driver((self.leader() + 1) % self.nodes)
+
+    def kill_leader(self) -> float:
+        leader = self._servers[self.leader()]
+        killed_at = time.monotonic()
+        leader.kill()
+        return killed_at
+
+    def kill_all(self) -> None:
+        for each in self._servers:
+            each.kill()
+
+    def start_again(self) -> None:
+        for number, server in enumerate(self._servers):
+            if server.popen.poll() is not None:
+                self._servers[number] = self._start_node(number)
+        self.leader()
+
+    def _start_node(self, number: int) -> Process:
         urls = [f"http://127.0.0.1:{port}" for port in self._peers]
         client, peer = f"http://127.0.0.1:{self._clients[number]}", urls[number]
         options = {
@@ -52,7 +74,7 @@ class Etcd(Cluster):
             "logger": "zap",
             "log-level": "error",
         }
-        command = [program, *(f"--{name}={value}" for name, value in options.items())]
+        command = [peers.etcd(), *(f"--{name}={value}" for name, value in options.items())]
         return self.begin(Process(command, self.log_file(f"n{number}")))
 
     def leader(self) -> int:

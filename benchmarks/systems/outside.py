@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,23 @@ class ConfluxOutside(Cluster):
     def driver(self) -> Worker:
         assert self._client is not None
         return self._client
+
+    def witness(self) -> Worker:
+        return self.driver()
+
+    def kill_leader(self) -> float:
+        status = json.loads(self.command("status"))
+        (pid,) = [each["pid"] for each in status["nodes"] if each["id"] == status["leader"]]
+        killed_at = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        return killed_at
+
+    def kill_all(self) -> None:
+        for pid in self.node_pids():
+            os.kill(pid, signal.SIGKILL)
+
+    def start_again(self) -> None:
+        self.start_nodes()
 
     def node_pids(self) -> list[int]:
         return [each["pid"] for each in self.started_nodes]

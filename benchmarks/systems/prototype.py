@@ -17,7 +17,8 @@ class DataPath(EmbeddedCluster):
         for number, address in enumerate(addresses, 1):
             arguments = ["follower", str(self.directory / f"f{number}"), address]
             self.begin(self._worker(arguments, f"f{number}"))
-        self.add(self._worker(["leader", str(self.directory / "leader"), *addresses], "leader"))
+        self.workers = [self._worker(["leader", str(self.directory / "leader"), *addresses], "leader")]
+        self.begin(self.workers[0])
 
     def _worker(self, arguments: list[str], name: str) -> Worker:
         return Worker.of_module("data_path", *arguments, log_file=self.log_file(name))

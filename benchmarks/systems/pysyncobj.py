@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks import peers
@@ -18,17 +19,22 @@ class PySyncObjDefault(EmbeddedCluster):
     settings: ClassVar[dict[str, Any]] = {}
     has_journal = False
 
+    def __init__(self, nodes: int, directory: Path) -> None:
+        super().__init__(nodes, directory)
+        self._addresses = [f"127.0.0.1:{port}" for port in free_ports(nodes)]
+
     def start(self) -> None:
+        self.start_nodes()
+
+    def new_worker(self, number: int) -> Worker:
+        settings = dict(self.settings)
+        if self.has_journal:
+            settings["journalFile"] = str(self.directory / f"journal{number}")
+        address = self._addresses[number]
+        arguments = [json.dumps(settings), address, *(each for each in self._addresses if each != address)]
         environment = {"PYTHONPATH": peers.pysyncobj()}
-        addresses = [f"127.0.0.1:{port}" for port in free_ports(self.nodes)]
-        for number, address in enumerate(addresses, 1):
-            settings = dict(self.settings)
-            if self.has_journal:
-                settings["journalFile"] = str(self.directory / f"journal{number}")
-            arguments = [json.dumps(settings), address, *(each for each in addresses if each != address)]
-            log_file = self.log_file(f"n{number}")
-            self.add(Worker.of_module("pysyncobj_node", *arguments, log_file=log_file, environment=environment))
-        self.leader()
+        log_file = self.log_file(f"n{number + 1}")
+        return Worker.of_module("pysyncobj_node", *arguments, log_file=log_file, environment=environment)
 
 
 class PySyncObjTuned(PySyncObjDefault):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.exactly_once import verdict
-from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, Payloads, Recorder
+from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, PAUSE_SECONDS, Payloads, Recorder
 
-ERRORS_MAX = 1000  # then something is wrong, and the load ends
+ERRORS_MAX = 10_000  # then something is wrong, and the load ends
 
 # Takes a payload and what to call with None, or the error.
 Submit = Callable[[str, Callable[[object], None]], None]
@@ -24,10 +24,15 @@ class Load:
         self._payloads = Payloads()
 
     def run(
-        self, in_flight: int, seconds: float = 2.0, warm_up_seconds: float = 0.5, size_bytes: int = 32
+        self,
+        in_flight: int,
+        seconds: float = 2.0,
+        warm_up_seconds: float = 0.5,
+        size_bytes: int = 32,
+        keeps_times: bool = False,
     ) -> dict[str, Any]:
         """Keep `in_flight` calls going; what is answered after the warm-up counts."""
-        recorder = Recorder(seconds, warm_up_seconds)
+        recorder = Recorder(seconds, warm_up_seconds, keeps_times=keeps_times)
         return _Run(self._submit, self._payloads, recorder, size_bytes).go(in_flight)
 
     def fill(self, total: int, in_flight: int, size_bytes: int = 32) -> dict[str, Any]:
@@ -77,7 +82,10 @@ class _Run:
             self._recorder.failed(error)
             self._errors_left -= 1
         if self._errors_left > 0 and self._recorder.may_ask(now):
-            self._call()
+            if error is None:
+                self._call()
+            else:
+                threading.Timer(PAUSE_SECONDS, self._call).start()
             return
         with self._lock:
             self._flying -= 1

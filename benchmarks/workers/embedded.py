@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.workers.closed_loop import Load
 from benchmarks.workers.lines import serve
+from benchmarks.workers.recorder import timed_reads
 from conflux import Conflux
 from conflux.apps.list import app
 
@@ -37,12 +38,20 @@ def main() -> None:
     load = Load(submit)
 
     def check() -> dict[str, Any]:
-        return load.check(list(node.get_state()))
+        return load.check(list(node.get_state("linearizable", timeout=60)))
 
     def role() -> dict[str, Any]:
         return {"leader": node.is_leader()}
 
-    serve({"load": load.run, "fill": load.fill, "check": check, "role": role})
+    def length() -> dict[str, Any]:
+        return {"length": len(node.get_state() or ())}
+
+    def read(consistency: Literal["local", "linearizable"], seconds: float) -> dict[str, Any]:
+        return timed_reads(lambda: node.get_state(consistency, timeout=10), seconds)
+
+    serve(
+        {"load": load.run, "fill": load.fill, "check": check, "role": role, "length": length, "read": read},
+    )
     node.close()
 
 

@@ -43,7 +43,10 @@ def main() -> None:
     def role() -> dict[str, Any]:
         return {"leader": bool(log._isLeader()) and log.isReady()}
 
-    serve({"load": load.run, "fill": load.fill, "check": check, "role": role})
+    def length() -> dict[str, Any]:
+        return {"length": len(log.items)}
+
+    serve({"load": load.run, "fill": load.fill, "check": check, "role": role, "length": length})
 
 
 if __name__ == "__main__":

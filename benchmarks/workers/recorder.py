@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from benchmarks.exactly_once import payload
@@ -14,6 +14,7 @@ from benchmarks.figures import latencies_ms
 DRAIN_SECONDS_MAX = 20.0
 FILL_SECONDS_MAX = 600.0
 ERRORS_SHOWN = 3
+PAUSE_SECONDS = 0.005  # after an error: a cluster without a leader isn't to be asked in a spin
 
 
 class Payloads:
@@ -35,12 +36,16 @@ class Recorder:
 
     Args:
         total: end after so many calls, and count all of them, instead.
+        keeps_times: report also when each call was answered, on the machine's monotonic clock.
     """
 
-    def __init__(self, seconds: float, warm_up_seconds: float, total: int | None = None) -> None:
+    def __init__(
+        self, seconds: float, warm_up_seconds: float, total: int | None = None, *, keeps_times: bool = False
+    ) -> None:
         self._seconds = seconds
         self._total = total
         self._latencies = array("d")
+        self._answered_at: array[float] | None = array("d") if keeps_times else None
         self._errors: list[str] = []
         self._attempts = 0
         self._began_cpu = time.process_time()
@@ -58,6 +63,8 @@ class Recorder:
         return count
 
     def answered(self, asked: float, now: float) -> None:
+        if self._answered_at is not None:
+            self._answered_at.append(now)
         if self._count_from <= now < self.until:
             self._latencies.append(now - asked)
 
@@ -81,4 +88,20 @@ class Recorder:
             "first_errors": self._errors[:ERRORS_SHOWN],
             "drained": is_drained,
             "generator_cpu_share": (time.process_time() - self._began_cpu) / wall_seconds,
+            "answered_at": None if self._answered_at is None else list(self._answered_at),
         }
+
+
+def timed_reads(read: Callable[[], object], seconds: float) -> dict[str, Any]:
+    """One read after the other."""
+    latencies = array("d")
+    until = time.monotonic() + seconds
+    began_cpu = time.process_time()
+    while (began := time.monotonic()) < until:
+        read()
+        latencies.append(time.monotonic() - began)
+    return {
+        "per_second": len(latencies) / seconds,
+        "latency_ms": latencies_ms(latencies),
+        "reader_cpu_us": (time.process_time() - began_cpu) / len(latencies) * 1e6,
+    }

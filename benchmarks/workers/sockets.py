@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from benchmarks.exactly_once import verdict
 from benchmarks.workers.grpc import GrpcConnection
 from benchmarks.workers.lines import serve
-from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, Payloads, Recorder
+from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, PAUSE_SECONDS, Payloads, Recorder
 from benchmarks.workers.resp import RespConnection
 
 CONNECTIONS_MAX = 8
@@ -53,8 +53,9 @@ class SocketLoad:
         warm_up_seconds: float = 0.5,
         size_bytes: int = 32,
         connections: int = CONNECTIONS_MAX,
+        keeps_times: bool = False,
     ) -> dict[str, Any]:
-        recorder = Recorder(seconds, warm_up_seconds)
+        recorder = Recorder(seconds, warm_up_seconds, keeps_times=keeps_times)
         return self._go(_Run(recorder, self.payloads, size_bytes), in_flight, connections)
 
     def fill(self, total: int, in_flight: int, size_bytes: int = 32) -> dict[str, Any]:
@@ -120,6 +121,8 @@ class _Run:
             else:
                 self._payloads.uncertain.append(text)
                 self.recorder.failed("refused")
+        if not all(is_acknowledged for _, is_acknowledged in answered):
+            time.sleep(PAUSE_SECONDS)
         return self.ask(protocol, len(answered)) if answered else b""
 
     def report(self) -> dict[str, Any]:
@@ -127,13 +130,25 @@ class _Run:
         return self.recorder.report(is_drained=not self.asked)
 
 
-def check_etcd(address: str, load: SocketLoad) -> dict[str, Any]:
-    """All keys of the log, by etcd's JSON gateway; linearizable."""
-    begin, end = b64encode(b"log/").decode(), b64encode(b"log0").decode()
-    question = json.dumps({"key": begin, "range_end": end, "keys_only": True}).encode()
+LOG_KEYS = {"key": b64encode(b"log/").decode(), "range_end": b64encode(b"log0").decode()}
+
+
+def etcd_length(address: str) -> int:
+    """How many appends a cluster holds; linearizable."""
+    return int(_range(address, count_only=True).get("count", 0))
+
+
+def _range(address: str, **options: bool) -> dict[str, Any]:
+    """All keys of the log, by etcd's JSON gateway."""
+    question = json.dumps({**LOG_KEYS, **options}).encode()
     with urllib.request.urlopen(f"http://{address}/v3/kv/range", question, timeout=60) as answer:
-        found = json.load(answer).get("kvs", [])
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def check_etcd(address: str, load: SocketLoad) -> dict[str, Any]:
     # A key that was put twice has version 2.
+    found = _range(address, keys_only=True).get("kvs", [])
     state = [each["key"] for each in found for _ in range(int(each["version"]))]
     keys = [b64encode(f"log/{text}".encode()).decode() for text in load.payloads.acknowledged]
     uncertain = [b64encode(f"log/{text}".encode()).decode() for text in load.payloads.uncertain]
@@ -149,7 +164,11 @@ def main() -> None:
     kind, address = sys.argv[1:]
     load = SocketLoad(address, GrpcConnection if kind == "etcd" else RespConnection)
     check = check_etcd if kind == "etcd" else check_redis
-    serve({"load": load.run, "fill": load.fill, "check": lambda: check(address, load)})
+
+    def length() -> dict[str, Any]:
+        return {"length": etcd_length(address)}
+
+    serve({"load": load.run, "fill": load.fill, "check": lambda: check(address, load), "length": length})
 
 
 if __name__ == "__main__":
