@@ -54,16 +54,16 @@ def ratio(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Sprea
     return spread(ratios) if ratios else None
 
 
-def outage_seconds(answered_at: Iterable[float], killed_at: float) -> float | None:
-    """From a kill to the answer that ends the longest silence after it; None if nothing is answered any more.
+def outage_seconds(answered_at: Iterable[float], killed_at: float, until: float) -> float | None:
+    """From a kill to the answer that ends the longest silence after it; None if that lasts to the end.
 
     The first answer after the kill won't do: it may have been on its way already.
     """
     times = sorted(answered_at)
     before = max((each for each in times if each <= killed_at), default=killed_at)
-    longest, ended = 0.0, None
-    for each in (each for each in times if each > killed_at):
+    longest, ended = 0.0, killed_at
+    for each in [*(each for each in times if each > killed_at), until]:
         if each - before > longest:
             longest, ended = each - before, each
         before = each
-    return None if ended is None else ended - killed_at
+    return None if ended >= until else ended - killed_at

@@ -41,7 +41,15 @@ def main() -> None:
         return FanOut(sys.argv[1], watchers).measure(client, actions)
 
     serve(
-        {"load": load.run, "fill": load.fill, "check": check, "read": read, "length": length, "fan_out": fan_out},
+        {
+            "load": load.run,
+            "fill": load.fill,
+            "probe": load.probe,
+            "check": check,
+            "read": read,
+            "length": length,
+            "fan_out": fan_out,
+        },
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.exactly_once import verdict
-from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, PAUSE_SECONDS, Payloads, Recorder
+from benchmarks.workers.lines import Answer
+from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, PAUSE_SECONDS, PROBE_SECONDS_AFTER, Payloads, Recorder
 
 ERRORS_MAX = 10_000  # then something is wrong, and the load ends
 
@@ -23,22 +24,33 @@ class Load:
         self._submit = submit
         self._payloads = Payloads()
 
+    def commands(self) -> dict[str, Callable[..., Answer]]:
+        """What a worker that holds this can be asked for."""
+        return {"load": self.run, "fill": self.fill, "probe": self.probe}
+
     def run(
-        self,
-        in_flight: int,
-        seconds: float = 2.0,
-        warm_up_seconds: float = 0.5,
-        size_bytes: int = 32,
-        keeps_times: bool = False,
+        self, in_flight: int, seconds: float = 2.0, warm_up_seconds: float = 0.5, size_bytes: int = 32
     ) -> dict[str, Any]:
         """Keep `in_flight` calls going; what is answered after the warm-up counts."""
-        recorder = Recorder(seconds, warm_up_seconds, keeps_times=keeps_times)
+        recorder = Recorder(seconds, warm_up_seconds)
         return _Run(self._submit, self._payloads, recorder, size_bytes).go(in_flight)
 
     def fill(self, total: int, in_flight: int, size_bytes: int = 32) -> dict[str, Any]:
         """Make so many calls, as fast as they are answered."""
         recorder = Recorder(0.0, 0.0, total)
         return _Run(self._submit, self._payloads, recorder, size_bytes).go(in_flight)
+
+    def probe(self, rate: int, seconds: float, size_bytes: int = 32) -> dict[str, Any]:
+        """An open loop: so many calls a second, whatever becomes of those before; when each was acknowledged."""
+        answered_at: list[float] = []
+        began = time.monotonic()
+        for number in range(int(rate * seconds)):
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
+            text = self._payloads.next(size_bytes)
+            self._payloads.uncertain.append(text)  # what hears of nothing may be there
+            self._submit(text, lambda error: None if error else answered_at.append(time.monotonic()))
+        time.sleep(PROBE_SECONDS_AFTER)
+        return {"answered_at": list(answered_at), "until": time.monotonic(), "asked": int(rate * seconds)}
 
     def check(self, state: list[str]) -> dict[str, Any]:
         """Whether a state holds what was acknowledged."""

@@ -50,7 +50,15 @@ def main() -> None:
         return timed_reads(lambda: node.get_state(consistency, timeout=10), seconds)
 
     serve(
-        {"load": load.run, "fill": load.fill, "check": check, "role": role, "length": length, "read": read},
+        {
+            "load": load.run,
+            "fill": load.fill,
+            "probe": load.probe,
+            "check": check,
+            "role": role,
+            "length": length,
+            "read": read,
+        },
     )
     node.close()
 

@@ -6,17 +6,28 @@ A general gRPC client spends more on a call than etcd does; this spends about a 
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7
 WINDOW_UPDATE = 0x8
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
 INITIAL_WINDOW_SIZE = 0x4
+WINDOW_FIRST = 65_535  # bytes that may be sent before the other side says how many more
 WINDOW_MAX = 2**31 - 1
+FRAME_BYTES_MAX = 16_384
 FRAME_HEAD_BYTES = 9
 # Of HPACK's static table: where the names and pairs stand that a gRPC request needs.
 AUTHORITY, METHOD_POST, PATH, SCHEME_HTTP, CONTENT_TYPE = 1, 3, 4, 6, 31
 DYNAMIC_FIRST = 62  # the entry that was added last
+
+
+@dataclass(slots=True)
+class _Unsent:
+    """What is left of a request's message, and how much of it its stream may carry."""
+
+    message: bytes
+    window: int
 
 
 class GrpcConnection:
@@ -28,11 +39,14 @@ class GrpcConnection:
         self._tags: dict[int, int] = {}
         self._answered: set[int] = set()  # streams whose message has come, but not their end
         self._unread = b""
+        self._window = WINDOW_FIRST  # of the connection
+        self._stream_window = WINDOW_FIRST  # that a new stream has
+        self._unsent: dict[int, _Unsent] = {}
 
     def greeting(self) -> bytes:
         """Preface, settings, and a window that never closes: the answers are small and read at once."""
         settings = struct.pack(">HI", INITIAL_WINDOW_SIZE, WINDOW_MAX)
-        window = struct.pack(">I", WINDOW_MAX - 65_535)
+        window = struct.pack(">I", WINDOW_MAX - WINDOW_FIRST)
         return PREFACE + frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, window)
 
     def request(self, tag: int, text: str) -> bytes:
@@ -40,7 +54,8 @@ class GrpcConnection:
         self._tags[self._stream] = tag
         headers = first_headers(self._address) if self._stream == 1 else LATER_HEADERS
         message = put_request(f"log/{text}".encode(), text.encode())
-        return frame(HEADERS, END_HEADERS, self._stream, headers) + frame(DATA, END_STREAM, self._stream, message)
+        self._unsent[self._stream] = _Unsent(message, self._stream_window)
+        return frame(HEADERS, END_HEADERS, self._stream, headers) + self._data()
 
     def feed(self, data: bytes) -> tuple[list[tuple[int, bool]], bytes]:
         buffer = self._unread + data
@@ -57,14 +72,46 @@ class GrpcConnection:
             elif (kind == HEADERS and flags & END_STREAM) or kind == RST_STREAM:
                 answered.append((self._tags.pop(stream), stream in self._answered))
                 self._answered.discard(stream)
+            elif kind == WINDOW_UPDATE:
+                self._widen(stream, int.from_bytes(buffer[end - 4 : end]))
             elif kind in (SETTINGS, PING) and not flags & ACK:
-                echo = buffer[at + FRAME_HEAD_BYTES : end] if kind == PING else b""
-                reply += frame(kind, ACK, 0, echo)
+                content = buffer[at + FRAME_HEAD_BYTES : end]
+                reply += frame(kind, ACK, 0, content if kind == PING else b"")
+                if kind == SETTINGS:
+                    self._set(content)
             elif kind == GOAWAY:
                 raise ConnectionError(f"{self._address} says good-bye: {buffer[at + FRAME_HEAD_BYTES : end]!r}")
             at = end
         self._unread = buffer[at:]
-        return answered, reply
+        return answered, reply + self._data()
+
+    def _data(self) -> bytes:
+        """The frames of messages, as far as the windows are open."""
+        parts = []
+        for stream, unsent in list(self._unsent.items()):
+            while unsent.message and (size := min(len(unsent.message), unsent.window, self._window, FRAME_BYTES_MAX)):
+                part, unsent.message = unsent.message[:size], unsent.message[size:]
+                unsent.window -= size
+                self._window -= size
+                parts.append(frame(DATA, 0 if unsent.message else END_STREAM, stream, part))
+            if not unsent.message:
+                del self._unsent[stream]
+            if not self._window:
+                break
+        return b"".join(parts)
+
+    def _widen(self, stream: int, more: int) -> None:
+        if not stream:
+            self._window += more
+        elif stream in self._unsent:
+            self._unsent[stream].window += more
+
+    def _set(self, content: bytes) -> None:
+        for name, value in struct.iter_unpack(">HI", content):
+            if name == INITIAL_WINDOW_SIZE:
+                for unsent in self._unsent.values():
+                    unsent.window += value - self._stream_window
+                self._stream_window = value
 
 
 def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:

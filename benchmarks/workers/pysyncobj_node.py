@@ -46,7 +46,7 @@ def main() -> None:
     def length() -> dict[str, Any]:
         return {"length": len(log.items)}
 
-    serve({"load": load.run, "fill": load.fill, "check": check, "role": role, "length": length})
+    serve({**load.commands(), "check": check, "role": role, "length": length})
 
 
 if __name__ == "__main__":

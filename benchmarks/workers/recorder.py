@@ -15,6 +15,7 @@ DRAIN_SECONDS_MAX = 20.0
 FILL_SECONDS_MAX = 600.0
 ERRORS_SHOWN = 3
 PAUSE_SECONDS = 0.005  # after an error: a cluster without a leader isn't to be asked in a spin
+PROBE_SECONDS_AFTER = 1.0  # what a probe asked last is waited for
 
 
 class Payloads:
@@ -36,16 +37,12 @@ class Recorder:
 
     Args:
         total: end after so many calls, and count all of them, instead.
-        keeps_times: report also when each call was answered, on the machine's monotonic clock.
     """
 
-    def __init__(
-        self, seconds: float, warm_up_seconds: float, total: int | None = None, *, keeps_times: bool = False
-    ) -> None:
+    def __init__(self, seconds: float, warm_up_seconds: float, total: int | None = None) -> None:
         self._seconds = seconds
         self._total = total
         self._latencies = array("d")
-        self._answered_at: array[float] | None = array("d") if keeps_times else None
         self._errors: list[str] = []
         self._attempts = 0
         self._began_cpu = time.process_time()
@@ -63,8 +60,6 @@ class Recorder:
         return count
 
     def answered(self, asked: float, now: float) -> None:
-        if self._answered_at is not None:
-            self._answered_at.append(now)
         if self._count_from <= now < self.until:
             self._latencies.append(now - asked)
 
@@ -88,7 +83,6 @@ class Recorder:
             "first_errors": self._errors[:ERRORS_SHOWN],
             "drained": is_drained,
             "generator_cpu_share": (time.process_time() - self._began_cpu) / wall_seconds,
-            "answered_at": None if self._answered_at is None else list(self._answered_at),
         }
 
 

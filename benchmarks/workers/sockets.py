@@ -6,6 +6,7 @@ python -m benchmarks.workers.sockets etcd|redis HOST:PORT
 from __future__ import annotations
 
 import json
+import select
 import selectors
 import socket
 import sys
@@ -18,8 +19,8 @@ from typing import Any, Protocol
 
 from benchmarks.exactly_once import verdict
 from benchmarks.workers.grpc import GrpcConnection
-from benchmarks.workers.lines import serve
-from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, PAUSE_SECONDS, Payloads, Recorder
+from benchmarks.workers.lines import Answer, serve
+from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, PAUSE_SECONDS, PROBE_SECONDS_AFTER, Payloads, Recorder
 from benchmarks.workers.resp import RespConnection
 
 CONNECTIONS_MAX = 8
@@ -46,6 +47,10 @@ class SocketLoad:
         self._connect = connect
         self.payloads = Payloads()
 
+    def commands(self) -> dict[str, Callable[..., Answer]]:
+        """What a worker that holds this can be asked for."""
+        return {"load": self.run, "fill": self.fill, "probe": self.probe}
+
     def run(
         self,
         in_flight: int,
@@ -53,14 +58,33 @@ class SocketLoad:
         warm_up_seconds: float = 0.5,
         size_bytes: int = 32,
         connections: int = CONNECTIONS_MAX,
-        keeps_times: bool = False,
     ) -> dict[str, Any]:
-        recorder = Recorder(seconds, warm_up_seconds, keeps_times=keeps_times)
+        recorder = Recorder(seconds, warm_up_seconds)
         return self._go(_Run(recorder, self.payloads, size_bytes), in_flight, connections)
 
     def fill(self, total: int, in_flight: int, size_bytes: int = 32) -> dict[str, Any]:
         recorder = Recorder(0.0, 0.0, total)
         return self._go(_Run(recorder, self.payloads, size_bytes), in_flight, CONNECTIONS_MAX)
+
+    def probe(self, rate: int, seconds: float, size_bytes: int = 32) -> dict[str, Any]:
+        """An open loop: so many calls a second, whatever becomes of those before; when each was acknowledged."""
+        answered_at: list[float] = []
+        with ExitStack() as stack:
+            link, protocol = self._open(stack), self._connect(self._address)
+            link.sendall(protocol.greeting())
+            asked, began = 0, time.monotonic()
+            while (now := time.monotonic()) < began + seconds + PROBE_SECONDS_AFTER:
+                due = began + asked / rate if asked < rate * seconds else began + seconds + PROBE_SECONDS_AFTER
+                if now >= due:
+                    asked += 1
+                    text = self.payloads.next(size_bytes)
+                    self.payloads.uncertain.append(text)
+                    link.sendall(protocol.request(self.payloads.made, text))
+                elif select.select([link], [], [], due - now)[0]:
+                    answered, reply = protocol.feed(link.recv(RECEIVE_BYTES))
+                    answered_at += [time.monotonic() for _, is_acknowledged in answered if is_acknowledged]
+                    link.sendall(reply)
+        return {"answered_at": answered_at, "until": time.monotonic(), "asked": asked}
 
     def _go(self, run: _Run, in_flight: int, connections: int) -> dict[str, Any]:
         with ExitStack() as stack:
@@ -168,7 +192,15 @@ def main() -> None:
     def length() -> dict[str, Any]:
         return {"length": etcd_length(address)}
 
-    serve({"load": load.run, "fill": load.fill, "check": lambda: check(address, load), "length": length})
+    serve(
+        {
+            "load": load.run,
+            "fill": load.fill,
+            "probe": load.probe,
+            "check": lambda: check(address, load),
+            "length": length,
+        }
+    )
 
 
 if __name__ == "__main__":
