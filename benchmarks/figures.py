@@ -55,15 +55,19 @@ def ratio(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Sprea
 
 
 def outage_seconds(answered_at: Iterable[float], killed_at: float, until: float) -> float | None:
-    """From a kill to the answer that ends the longest silence after it; None if that lasts to the end.
+    """From a kill to the answer that ends the longest silence after it; None if none does.
 
     The first answer after the kill won't do: it may have been on its way already.
+
+    Args:
+        until: when the last call was made.
     """
     times = sorted(answered_at)
     before = max((each for each in times if each <= killed_at), default=killed_at)
+    after = [each for each in times if each > killed_at]
     longest, ended = 0.0, killed_at
-    for each in [*(each for each in times if each > killed_at), until]:
+    for each in after if after and after[-1] >= until else [*after, until]:
         if each - before > longest:
             longest, ended = each - before, each
         before = each
-    return None if ended >= until else ended - killed_at
+    return ended - killed_at if ended in after else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.exactly_once import verdict
@@ -48,9 +49,15 @@ class Load:
             time.sleep(max(0.0, began + number / rate - time.monotonic()))
             text = self._payloads.next(size_bytes)
             self._payloads.uncertain.append(text)  # what hears of nothing may be there
-            self._submit(text, lambda error: None if error else answered_at.append(time.monotonic()))
+            self._submit(text, partial(self._probed, text, answered_at))
+        until = time.monotonic()
         time.sleep(PROBE_SECONDS_AFTER)
-        return {"answered_at": list(answered_at), "until": time.monotonic(), "asked": int(rate * seconds)}
+        return {"answered_at": list(answered_at), "until": until, "asked": int(rate * seconds)}
+
+    def _probed(self, text: str, answered_at: list[float], error: object) -> None:
+        if error is None:
+            self._payloads.acknowledged.append(text)
+            answered_at.append(time.monotonic())
 
     def check(self, state: list[str]) -> dict[str, Any]:
         """Whether a state holds what was acknowledged."""

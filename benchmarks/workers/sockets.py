@@ -69,6 +69,7 @@ class SocketLoad:
     def probe(self, rate: int, seconds: float, size_bytes: int = 32) -> dict[str, Any]:
         """An open loop: so many calls a second, whatever becomes of those before; when each was acknowledged."""
         answered_at: list[float] = []
+        texts: dict[int, str] = {}
         with ExitStack() as stack:
             link, protocol = self._open(stack), self._connect(self._address)
             link.sendall(protocol.greeting())
@@ -79,12 +80,16 @@ class SocketLoad:
                     asked += 1
                     text = self.payloads.next(size_bytes)
                     self.payloads.uncertain.append(text)
+                    texts[self.payloads.made] = text
                     link.sendall(protocol.request(self.payloads.made, text))
                 elif select.select([link], [], [], due - now)[0]:
                     answered, reply = protocol.feed(link.recv(RECEIVE_BYTES))
-                    answered_at += [time.monotonic() for _, is_acknowledged in answered if is_acknowledged]
+                    for tag, is_acknowledged in answered:
+                        if is_acknowledged:
+                            self.payloads.acknowledged.append(texts[tag])
+                            answered_at.append(time.monotonic())
                     link.sendall(reply)
-        return {"answered_at": answered_at, "until": time.monotonic(), "asked": asked}
+        return {"answered_at": answered_at, "until": began + seconds, "asked": asked}
 
     def _go(self, run: _Run, in_flight: int, connections: int) -> dict[str, Any]:
         with ExitStack() as stack:
