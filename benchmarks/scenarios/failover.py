@@ -18,7 +18,7 @@ SYSTEMS_COMPARED = ("conflux", "etcd", "conflux-embedded", "pysyncobj")
 def failover(context: Context) -> list[dict[str, Any]]:
     """Default time-outs everywhere; the load comes from a process that lives on."""
     rows = []
-    for trial in range(1, (7 if context.is_full else 3) + 1):
+    for trial in range(1, (7 if context.is_full else context.rounds) + 1):
         for system in SYSTEMS_COMPARED:
             with context.cluster(system, 3) as cluster:
                 row = {"system": system, "nodes": 3, "trial": trial, **_kill_under_load(cluster)}
