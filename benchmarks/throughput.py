@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any
 
 from benchmarks.figures import ratio, spread
@@ -43,7 +44,7 @@ def compare(
         except Missing as missing:
             gaps[turn.system] = str(missing)
             say(f"  left out: {missing}")
-        except (WorkerFailed, OSError, AssertionError) as error:
+        except (WorkerFailed, OSError, AssertionError, SubprocessError) as error:
             say(f"  {turn.system} with {turn.nodes} nodes failed in round {turn.round}: {error}")
             rows.append({**_place(turn), "failed": str(error)})
     return {"rows": rows, "gaps": gaps}

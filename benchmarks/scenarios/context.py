@@ -5,13 +5,21 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import SubprocessError
+from typing import Any
 
+from benchmarks.peers import Missing
+from benchmarks.processes import WorkerFailed
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.cluster import Cluster
+
+Row = dict[str, Any]
+# Of a peer that isn't to be had, that ends, hangs, or answers wrongly; a fault of the harness itself is none of these.
+FAILURES = (Missing, WorkerFailed, AssertionError, OSError, SubprocessError)
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,18 @@ class Context:
     is_full: bool
     seconds: float
     rounds: int
+    gaps: dict[str, str] = field(default_factory=dict)  # what could not be measured, and why
+
+    def measured(self, what: str, measure: Callable[[], Row]) -> list[Row]:
+        """The row of one measurement; without one, a gap with its name, and the others go on."""
+        if what in self.gaps:
+            return []  # it would only fail again
+        try:
+            return [measure()]
+        except FAILURES as error:
+            self.gaps[what] = f"{what}: {error}"
+            self.say(f"left out: {self.gaps[what]}")
+            return []
 
     def say(self, text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from functools import partial
 
 from benchmarks.figures import outage_seconds
-from benchmarks.scenarios.context import Context
+from benchmarks.scenarios.context import Context, Row
 from benchmarks.systems.cluster import Cluster
 
 RATE = 200  # calls a second: enough to time an outage by, and no queue when it is over
@@ -15,19 +15,23 @@ LOAD_SECONDS = 6.0
 SYSTEMS_COMPARED = ("conflux", "etcd", "conflux-embedded", "pysyncobj")
 
 
-def failover(context: Context) -> list[dict[str, Any]]:
+def failover(context: Context) -> list[Row]:
     """Default time-outs everywhere; the load comes from a process that lives on."""
-    rows = []
+    rows: list[Row] = []
     for trial in range(1, (7 if context.is_full else context.rounds) + 1):
         for system in SYSTEMS_COMPARED:
-            with context.cluster(system, 3) as cluster:
-                row = {"system": system, "nodes": 3, "trial": trial, **_kill_under_load(cluster)}
-            rows.append(row)
-            context.say(f"{system:<18} the next commit after {row['outage_seconds']:.2f} s")
+            rows += context.measured(system, partial(_trial, context, system, trial))
     return rows
 
 
-def _kill_under_load(cluster: Cluster) -> dict[str, Any]:
+def _trial(context: Context, system: str, trial: int) -> Row:
+    with context.cluster(system, 3) as cluster:
+        row = {"system": system, "nodes": 3, "trial": trial, **_kill_under_load(cluster)}
+    context.say(f"{system:<18} the next commit after {row['outage_seconds']:.2f} s")
+    return row
+
+
+def _kill_under_load(cluster: Cluster) -> Row:
     witness = cluster.witness()
     witness.tell("probe", rate=RATE, seconds=LOAD_SECONDS)
     time.sleep(BEFORE_SECONDS)

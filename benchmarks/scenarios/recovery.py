@@ -4,10 +4,10 @@ disk."""
 from __future__ import annotations
 
 import time
-from typing import Any
+from functools import partial
 
 from benchmarks.processes import disk_bytes, resident_bytes
-from benchmarks.scenarios.context import Context
+from benchmarks.scenarios.context import Context, Row
 from benchmarks.systems.cluster import Cluster, EmbeddedCluster
 
 IN_FLIGHT = 1024
@@ -15,31 +15,39 @@ BACK_SECONDS_MAX = 300.0
 LOOK_SECONDS = 0.01
 
 
-def recovery(context: Context) -> list[dict[str, Any]]:
+def recovery(context: Context) -> list[Row]:
     """kill -9 of all, then: seconds from starting the processes to a leader with all of the state."""
-    rows = []
+    rows: list[Row] = []
     for entries in (100_000, 1_000_000) if context.is_full else (100_000,):
         for system in ("conflux-embedded", "pysyncobj-tuned", "etcd"):
-            with context.cluster(system, 3) as cluster:
-                row = {"system": system, "nodes": 3, "entries": entries, **_kill_all(cluster, entries)}
-            rows.append(row)
-            context.say(f"{system:<18} {entries:>9,} entries: back after {row['seconds']:.2f} s")
+            rows += context.measured(system, partial(_recover, context, system, entries))
     return rows
 
 
-def catch_up(context: Context) -> list[dict[str, Any]]:
+def _recover(context: Context, system: str, entries: int) -> Row:
+    with context.cluster(system, 3) as cluster:
+        row = {"system": system, "nodes": 3, "entries": entries, **_kill_all(cluster, entries)}
+    context.say(f"{system:<18} {entries:>9,} entries: back after {row['seconds']:.2f} s")
+    return row
+
+
+def catch_up(context: Context) -> list[Row]:
     """A follower that missed entries is started again: seconds until it has them all."""
-    rows = []
+    rows: list[Row] = []
     for entries in (10_000, 100_000, 1_000_000) if context.is_full else (10_000, 100_000):
-        with context.cluster("conflux-embedded", 3) as cluster:
-            assert isinstance(cluster, EmbeddedCluster)
-            row = {"system": cluster.name, "nodes": 3, "entries": entries, **_miss(cluster, entries)}
-        rows.append(row)
-        context.say(f"{entries:>9,} entries missed: level after {row['seconds']:.2f} s")
+        rows += context.measured(f"{entries} entries", partial(_return, context, entries))
     return rows
 
 
-def _kill_all(cluster: Cluster, entries: int) -> dict[str, Any]:
+def _return(context: Context, entries: int) -> Row:
+    with context.cluster("conflux-embedded", 3) as cluster:
+        assert isinstance(cluster, EmbeddedCluster)
+        row = {"system": cluster.name, "nodes": 3, "entries": entries, **_miss(cluster, entries)}
+    context.say(f"{entries:>9,} entries missed: level after {row['seconds']:.2f} s")
+    return row
+
+
+def _kill_all(cluster: Cluster, entries: int) -> Row:
     memory_before = max(map(resident_bytes, cluster.node_pids()))
     disk_before = disk_bytes(cluster.directory)
     filled = _fill(cluster, entries)
@@ -60,7 +68,7 @@ def _kill_all(cluster: Cluster, entries: int) -> dict[str, Any]:
     }
 
 
-def _miss(cluster: EmbeddedCluster, entries: int) -> dict[str, Any]:
+def _miss(cluster: EmbeddedCluster, entries: int) -> Row:
     away = cluster.followers()[0]
     number = cluster.workers.index(away)
     away.kill()
@@ -74,7 +82,7 @@ def _miss(cluster: EmbeddedCluster, entries: int) -> dict[str, Any]:
     return {"seconds": time.monotonic() - began}
 
 
-def _fill(cluster: Cluster, entries: int) -> dict[str, Any]:
+def _fill(cluster: Cluster, entries: int) -> Row:
     """So many appends, and a check that all are there."""
     filled = cluster.driver().ask("fill", total=entries, in_flight=IN_FLIGHT, timeout=700)
     if problems := cluster.check()["problems"]:

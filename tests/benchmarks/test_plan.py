@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+from benchmarks.peers import Missing
 from benchmarks.plan import seconds_of, turns
+from benchmarks.scenarios.context import Context
 from benchmarks.throughput import summarize, table
+
+from benchmarks import peers
 
 
 def test_systems_take_turns_within_each_round():
@@ -59,3 +65,25 @@ def test_a_summary_compares_rounds_and_leaves_out_those_that_failed():
 def test_a_wrong_state_is_told_in_the_table():
     rows = [row("ours", 1, 100), row("ours", 2, 100, state_problems=["1 actions are there more than once"])]
     assert "WRONG STATE in 1 rounds" in table(summarize(rows, "ours"), "ours")
+
+
+def test_what_fails_is_a_gap_with_a_name_and_the_others_go_on(tmp_path: Path):
+    context = Context(tmp_path, is_full=False, seconds=1.0, rounds=1)
+    tries = []
+
+    def missing() -> dict[str, Any]:
+        tries.append("theirs")
+        raise Missing("there is no apt-get here")
+
+    rows = [row for _ in range(2) for row in context.measured("theirs", missing)]
+    rows += context.measured("ours", lambda: {"seconds": 1.0})
+    assert rows == [{"seconds": 1.0}] and tries == ["theirs"]
+    assert context.gaps == {"theirs": "theirs: there is no apt-get here"}
+
+
+def test_a_peer_that_cannot_be_installed_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(peers, "PLACE", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for install in (peers.etcd, peers.redis, peers.conflux_js):
+        with pytest.raises(Missing, match="there is no"):
+            install()
