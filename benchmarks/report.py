@@ -197,7 +197,8 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     yield f"fdatasync of one block: p50 {shown(sync.as_json(), milliseconds)}."
     if load.median > BUSY_LOAD * first["processors"]:
         yield f"**The machine was busy with other work** (load average {load.median:.1f} before the parts began,"
-        yield f"{load.low:.1f} to {load.high:.1f}): figures are lower, and latencies higher, than it can do."
+        yield f"{load.low:.1f} to {load.high:.1f}): figures are lower, latencies higher, and ratios less to be trusted than"
+        yield "on a quiet one, since whoever has more threads gets more of the processors. CPU time an action holds best."
     yield ""
 
 

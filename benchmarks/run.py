@@ -9,6 +9,8 @@ import argparse
 import json
 import os
 import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,7 @@ def options() -> argparse.Namespace:
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     asked = options()
     results: dict[str, Any] = {}
     if asked.output and asked.output.exists():
