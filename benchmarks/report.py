@@ -193,12 +193,13 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     yield "## The machine"
     yield ""
     yield f"{first['processors']} processors, {first['system']}, Python {first['python']}, {first['file_system']};"
-    yield f"measured on {first['time'][:10]}, at commit {', '.join(sorted({machine['commit'] for machine in seen}))}."
+    commits = ", ".join(dict.fromkeys(machine["commit"] for machine in seen))
+    yield f"measured on {first['time'][:10]}, at commit {commits}."
     yield f"fdatasync of one block: p50 {shown(sync.as_json(), milliseconds)}."
     if load.median > BUSY_LOAD * first["processors"]:
         yield f"**The machine was busy with other work** (load average {load.median:.1f} before the parts began,"
-        yield f"{load.low:.1f} to {load.high:.1f}): figures are lower, latencies higher, and ratios less to be trusted than"
-        yield "on a quiet one, since whoever has more threads gets more of the processors. CPU time an action holds best."
+        yield f"{load.low:.1f} to {load.high:.1f}): figures are lower, latencies higher, and ratios less to be trusted"
+        yield "than on a quiet one: whoever has more threads gets more of the processors. CPU time an action holds best."
     yield ""
 
 

@@ -56,6 +56,14 @@ def options() -> argparse.Namespace:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     asked = options()
+    try:
+        measure(asked)
+    finally:
+        shutil.rmtree(asked.directory, ignore_errors=True)  # its own subdirectory
+
+
+def measure(asked: argparse.Namespace) -> None:
+    """All parts, one after the other; what was found is written after each."""
     results: dict[str, Any] = {}
     if asked.output and asked.output.exists():
         results = json.loads(asked.output.read_text("utf-8"))
@@ -68,7 +76,6 @@ def main() -> None:
         if asked.output:
             asked.output.parent.mkdir(parents=True, exist_ok=True)
             asked.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    shutil.rmtree(asked.directory, ignore_errors=True)  # its own subdirectory
 
 
 def side_by_side(part: str, asked: argparse.Namespace) -> dict[str, Any]:
