@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,22 @@ def numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-def names(text: str) -> list[str]:
-    return text.split(",")
+def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Takes a list of names, and none that isn't known."""
+
+    def names(text: str) -> list[str]:
+        if unknown := [name for name in text.split(",") if name not in known]:
+            raise argparse.ArgumentTypeError(f"there is no {', '.join(unknown)}")
+        return text.split(",")
+
+    return names
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--only", type=names, default=PARTS, metavar="PART,…", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--only", type=names_of(PARTS), default=PARTS, metavar="PART,…", help=f"of {', '.join(PARTS)}")
     parser.add_argument(
-        "--systems", type=names, default=list(SYSTEMS), metavar="NAME,…", help=f"of {', '.join(SYSTEMS)}"
+        "--systems", type=names_of(SYSTEMS), default=list(SYSTEMS), metavar="NAME,…", help=f"of {', '.join(SYSTEMS)}"
     )
     parser.add_argument("--nodes", type=numbers, default=[3], metavar="N,…", help="of outside and inside")
     parser.add_argument("--inflight", type=numbers, default=[1, 64, 256, 1024], metavar="N,…")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import ROOT, Worker
-from benchmarks.systems.cluster import Cluster
+from benchmarks.systems.cluster import LOOK_SECONDS, Cluster
 
 COMMAND_SECONDS_MAX = 60
+LEVEL_SECONDS_MAX = 10.0
 
 
 class ConfluxOutside(Cluster):
@@ -47,6 +48,20 @@ class ConfluxOutside(Cluster):
     def driver(self) -> Worker:
         assert self._client is not None
         return self._client
+
+    def check(self) -> dict[str, Any]:
+        """What the client reads; and all nodes come to have the same state, by its hash."""
+        found = super().check()
+        deadline = time.monotonic() + LEVEL_SECONDS_MAX
+        hashes: set[tuple[int, str]] = set()
+        while time.monotonic() < deadline:
+            nodes = [node for node in json.loads(self.command("status"))["nodes"] if node["pid"]]
+            hashes = {(node["state_hash_revision"], node["state_hash"]) for node in nodes}
+            if len(hashes) == 1 and found["state_length"] == nodes[0]["applied_revision"]:
+                return found
+            time.sleep(LOOK_SECONDS)
+        found["problems"].append(f"the nodes' states differ: {sorted(map(str, hashes))}")
+        return found
 
     def witness(self) -> Worker:
         return self.driver()
