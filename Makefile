@@ -4,11 +4,12 @@
 PYTHON_HERE = .venv/bin/python
 ARGS =
 SEEDS = 400
+BENCH = $(PYTHON_HERE) -m benchmarks.run
 
-.PHONY: help demo test lint types check sim faults bench clean bootstrap-run bootstrap-dev
+.PHONY: help demo test lint types check sim faults bench bench-full bench-micro clean bootstrap-run bootstrap-dev
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'ARGS="..." is handed on, as in: make test ARGS="-k election". PYTHON=... chooses another Python.'
 
@@ -33,8 +34,16 @@ sim: bootstrap-dev ## clusters in the simulator, with faults
 faults: bootstrap-dev ## real processes under fire: kill -9, pauses, partitions, full disks
 	@CONFLUX_FAULTS=1 $(PYTHON_HERE) -m pytest tests/faults -q $(ARGS)
 
-bench: bootstrap-run ## how fast it is here
-	@$(PYTHON_HERE) benchmarks/startup.py $(ARGS)
+bench: bootstrap-run ## how fast it is here, beside its peers, in about five minutes
+	@$(BENCH) --only outside,inside,failover,recovery,syncs --rounds 2 --seconds 1 --output benchmarks/.results.json $(ARGS)
+	@$(PYTHON_HERE) benchmarks/startup.py
+
+bench-full: bootstrap-run ## all of it, and docs/performance.md from what is found
+	@$(BENCH) --full --nodes 3,5 --inflight 1,64,256,1024,4096 --output benchmarks/results.json $(ARGS)
+	@$(PYTHON_HERE) -m benchmarks.report
+
+bench-micro: bootstrap-run ## the path of an action in small, against the baseline
+	@$(PYTHON_HERE) -m benchmarks.micro $(ARGS)
 
 clean: ## remove what make and the tools have made, .venv too
 	@rm -f .venv/stamp-run .venv/stamp-dev

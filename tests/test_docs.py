@@ -293,6 +293,7 @@ def test_the_fields_of_json_are_those_in_the_docs(tmp_path: Path, stop_at_the_en
     assert set(head) == fields("inspect-log")
     assert {name for entry in entries for name in entry} == fields("inspect-log", 1)
     assert set(said("logs")[0]) == fields("logs")
+    assert set(said("bench", "--yes", "--seconds", "0.2", "--warm-up", "0")[0]) == fields("bench")
     assert set(said("keygen", "a.key")[0]) == fields("keygen")
     assert set(said("perform", "nothing-of-the-kind", status=5)[0]) == set(cli_reference.ERROR)
     said("stop")

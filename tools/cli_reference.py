@@ -43,6 +43,8 @@ NOTES = {
     "start": "With `--detach` the default of `--timeout` is 30 seconds. Directories that are there already: "
     "[beginnings](beginnings.md). Several machines: [five machines](../howto/five-machines.md).",
     "perform": "What each outcome stands for: [answers](answers.md).",
+    "bench": "One call at a time gives the latency, many the throughput. What the nodes and the disk took is only "
+    "known of nodes on this machine. What Conflux reaches beside its peers: [performance](../performance.md).",
     "keygen": "The file has mode 0600; a key file that others can read is refused wherever it is used.",
     "logs": "Only of nodes whose directories are on this machine.",
     "inspect-log": "Only of nodes whose directories are on this machine.",
@@ -180,6 +182,31 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
             },
         ),
         ("Then an object an entry", ENTRY),
+    ],
+    "bench": [
+        (
+            "One object",
+            {
+                "method": "that was performed",
+                "in_flight": "how many calls at a time",
+                "seconds": "how long it counted, the warm-up left out",
+                "committed": "how many calls were answered in that time, each committed",
+                "per_second": "`committed` by `seconds`",
+                "latency_ms": "`{p50, p90, p99, p99.9, max}`",
+                "histogram": "a list of `{up_to_ms, count}`: how many took longer than the bound before and not longer "
+                "than this one; null: without a bound",
+                "rejected": "how many the method rejected, the warm-up included: they count as committed",
+                "failed": "how many had another outcome, the warm-up included",
+                "first_failure": "of those, in words; else null",
+                "limit": "`cpu`, `client`, `disk`, `network`, or `load`: no more was asked for",
+                "why": "that, in a sentence",
+                "sync_ms": "median of the disk below the nodes' directories, for a block; null where no node runs here",
+                "round_trip_ms": "median of a question to all nodes",
+                "client_cpu_share": "of one processor, used by the command itself",
+                "node_cpu_shares": "label of a node that runs here → its share of one processor",
+                "machine_cpu_share": "of all processors of this machine; null where that isn't known",
+            },
+        )
     ],
     "logs": [
         (

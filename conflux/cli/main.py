@@ -30,6 +30,7 @@ COMMANDS = {
     "watch": ("watch", "Print each committed action as it happens."),
     "state": ("state", "Print the state."),
     "status": ("status", "Show how each node of the cluster is."),
+    "bench": ("bench", "Show how fast the cluster is, and what limits it."),
     "inspect-log": ("inspect_log", "Print a node's log, decoded, from its directory on disk."),
     "logs": ("logs", "Print what the nodes here wrote to their log files."),
     "keygen": ("keygen", "Make a cluster key."),

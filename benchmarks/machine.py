@@ -1,0 +1,56 @@
+"""What the figures were taken on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import latencies_ms
+from benchmarks.processes import ROOT
+
+SYNCS = 200
+SYNC_BYTES = 4096
+
+
+def describe(directory: Path) -> dict[str, Any]:
+    """Machine, load, commit, file system, and how long a sync takes there."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": _said_by("git", "rev-parse", "--short", "HEAD"),
+        "changed": bool(_said_by("git", "status", "--porcelain", "--untracked-files=no")),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "file_system": _said_by("stat", "-f", "-c", "%T", str(directory)),
+        "fdatasync_ms": sync_latencies_ms(directory),
+    }
+
+
+def sync_latencies_ms(directory: Path, syncs: int = SYNCS) -> dict[str, float]:
+    """Appends of one block, each made durable: the floor under anything that syncs before it answers."""
+    path = directory / f"sync-{os.getpid()}"
+    seconds = []
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        for _ in range(syncs):
+            os.write(descriptor, bytes(SYNC_BYTES))
+            began = time.perf_counter()
+            os.fdatasync(descriptor)
+            seconds.append(time.perf_counter() - began)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return latencies_ms(seconds)
+
+
+def _said_by(*command: str) -> str:
+    try:
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
