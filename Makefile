@@ -4,9 +4,15 @@
 PYTHON_HERE = .venv/bin/python
 ARGS =
 SEEDS = 400
+<<<<<<< HEAD
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 
 .PHONY: help demo test lint types check sim faults bench bench-full bench-micro clean bootstrap-run bootstrap-dev
+=======
+CYCLES = 50
+
+.PHONY: help demo test lint types check sim teeth faults fuzz cover bench clean bootstrap-run bootstrap-dev
+>>>>>>> teeth
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -31,8 +37,17 @@ check: lint types test ## lint, types and test
 sim: bootstrap-dev ## clusters in the simulator, with faults
 	@$(PYTHON_HERE) -m conflux.testing --seeds 0:$(SEEDS) --steps 5000 --jobs 2 $(ARGS)
 
-faults: bootstrap-dev ## real processes under fire: kill -9, pauses, partitions, full disks
-	@CONFLUX_FAULTS=1 $(PYTHON_HERE) -m pytest tests/faults -q $(ARGS)
+teeth: bootstrap-dev ## errors put into Conflux on purpose: each must be found
+	@$(PYTHON_HERE) -m tests.teeth --jobs 2 $(ARGS)
+
+faults: bootstrap-dev ## real processes under fire: kill -9, pauses, partitions, full disks; CYCLES=300
+	@CONFLUX_FAULTS=1 CONFLUX_FAULT_CYCLES=$(CYCLES) $(PYTHON_HERE) -m pytest tests/faults -q $(ARGS)
+
+fuzz: bootstrap-dev ## a million frames, absurd messages, garbage at the ports of a live node
+	@CONFLUX_FUZZ=1 $(PYTHON_HERE) -m pytest tests/fuzz -q $(ARGS)
+
+cover: bootstrap-dev ## which lines and branches the test suite runs, and the least that it must
+	@$(PYTHON_HERE) tools/cover.py $(ARGS)
 
 bench: bootstrap-run ## how fast it is here, beside its peers, in about five minutes
 	@$(BENCH) --only outside,inside,failover,recovery,syncs --rounds 2 --seconds 1 --output benchmarks/.results.json $(ARGS)
@@ -47,7 +62,7 @@ bench-micro: bootstrap-run ## the path of an action in small, against the baseli
 
 clean: ## remove what make and the tools have made, .venv too
 	@rm -f .venv/stamp-run .venv/stamp-dev
-	@rm -rf .venv .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf .venv .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .coverage-report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 bootstrap-run:

@@ -14,6 +14,7 @@ from tests.faults.checker import Verdict
 from tests.faults.cluster import FaultCluster
 
 COUNTS = "conflux faults"
+JUDGEMENT = ("acknowledged", "lost", "twice", "illegal", "undecided")  # the last four are to be 0
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def report(request: pytest.FixtureRequest) -> Callable[[Verdict], None]:
     """Notes a verdict's counts for the end of the run, then fails the test if it has violations."""
 
     def note(verdict: Verdict, **more: int) -> None:
-        counts = {**verdict.counts, **more, "violations": len(verdict.violations)}
+        counts = {**verdict.counts, **verdict.judgement(), **more, "histories": 1}
         request.node.user_properties.append((COUNTS, counts))
         verdict.check()
 
@@ -60,7 +61,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_sep("-", f"faults, {os.cpu_count()} cores")
         for line in sorted(lines):
             terminalreporter.write_line(line)
-        terminalreporter.write_line(f"all: {_line(total)}; unknown verdicts 0: each history was judged legal or not")
+        terminalreporter.write_line(f"all: {_line(total)}")
+        told = ", ".join(f"{name} {total[name]:,}" for name in ("histories", "killed", *JUDGEMENT))
+        terminalreporter.write_line(f"in short: {told}")
 
 
 def _line(counts: dict[str, Any]) -> str:

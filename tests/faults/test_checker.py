@@ -10,7 +10,7 @@ import pytest
 from conflux.wire import values
 from conflux.wire.clients import Rejection
 from tests.faults import journal
-from tests.faults.checker import judge
+from tests.faults.checker import Verdict, judge
 from tests.faults.committed import CommittedLog
 from tests.faults.history import LINEARIZABLE, LOCAL, Operation, Outcome
 
@@ -217,3 +217,16 @@ def test_random_times_are_judged_as_the_definition_says(seed: int) -> None:
         each.returned_s = each.invoked_s + random.uniform(0.1, 4)
     found = [line for line in story.violations() if "asked for later" not in line]
     assert (not found) == brute_force(story.operations, story.log)
+
+
+def test_what_is_lost_what_is_applied_twice_and_what_else_is_wrong_is_counted_apart() -> None:
+    violations = [
+        "acknowledged and lost: a",
+        "rejected with None in the log: b",
+        "short of nothings: 2 that clients were told of are not in the log",
+        "applied twice: c",
+        "session 7, sequence 3 was applied twice",
+        "stale: d began after e had returned, and shows an earlier state",
+    ]
+    judged = Verdict(violations=violations).judgement()
+    assert judged == {"lost": 3, "twice": 2, "illegal": 1, "undecided": 0}

@@ -96,7 +96,7 @@ def test_a_node_that_dies_at_any_point_of_the_write_path_takes_nothing_with_it(
             load.await_more(ANSWERS_BETWEEN)
             cluster.start(VICTIM)
         verdict = cluster.settle(load)
-    report(verdict, deaths=len(cases), points=len({point for point, _ in cases}))
+    report(verdict, killed=2 * len(cases), points=len({point for point, _ in cases}))
 
 
 @pytest.mark.timeout(300)
@@ -116,7 +116,7 @@ def test_a_node_that_dies_while_it_starts_starts_the_next_time(
             assert [path.name for path in words.iterdir()] == [point]
             cluster.start(VICTIM)
         verdict = cluster.settle(load)
-    report(verdict, deaths=2)
+    report(verdict, killed=4)
 
 
 @pytest.mark.timeout(300)
@@ -136,7 +136,7 @@ def test_a_node_that_dies_while_the_cluster_forms_leaves_one_cluster_to_form(
     with cluster.load(clients=2) as load:
         load.await_more(20)
         verdict = cluster.settle(load)
-    report(verdict, deaths=1)
+    report(verdict, killed=1)
 
 
 def ids(cluster: FaultCluster) -> set[str]:

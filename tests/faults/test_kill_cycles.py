@@ -50,7 +50,7 @@ def test_kill_9_under_load_loses_nothing_and_applies_nothing_twice(
             if len(victims) <= size // 2 and random.random() < 0.7:
                 load.await_more(ANSWERS_BETWEEN)  # the others go on without them
             cluster.start()
-            kinds.update({f"killed {kind}": 1, "cycles": 1, "processes killed": len(victims)})
+            kinds.update({f"killed {kind}": 1, "cycles": 1, "killed": len(victims)})
         load.await_more(ANSWERS_BETWEEN)
         verdict = cluster.settle(load)
     more: dict[str, Any] = dict(kinds)

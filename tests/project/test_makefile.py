@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Makefile").read_text("utf-8")
-CHORES = {"demo", "test", "lint", "types", "check", "sim", "bench", "faults", "clean", "help"}
+CHORES = {
+    *("bench", "check", "clean", "cover", "demo", "faults", "fuzz"),
+    *("help", "lint", "sim", "teeth", "test", "types"),
+}
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

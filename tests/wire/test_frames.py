@@ -19,7 +19,6 @@ from conflux.wire.clients import CLIENTS
 from conflux.wire.frames import NO_CLUSTER, NOBODY, PROTOCOL_VERSION, PeerFrame
 from conflux.wire.peers import PEERS, Founder, Hello, Proposal
 
-FRAMES_TO_TRY = 50_000
 A, B, CLUSTER = "a" * 32, "b" * 32, "c" * 32
 
 FOUNDER = Founder(A, "n1", "key")
@@ -169,9 +168,9 @@ def test_bytes_behind_a_message_are_refused(decode, frames):
             decode(frame + b"\xc0")
 
 
-def mutated(random: Random, frames: list[bytes]) -> Iterator[bytes]:
-    """Frames out of noise, and frames that were frames once."""
-    for _ in range(FRAMES_TO_TRY // 4):
+def mutated(random: Random, frames: list[bytes], count: int) -> Iterator[bytes]:
+    """`count` frames out of noise, and frames that were frames once."""
+    for _ in range(count // 4):
         yield random.randbytes(random.randrange(120))
         frame = bytearray(random.choice(frames))
         yield bytes(frame[:2]) + random.randbytes(random.randrange(120))  # a header that is well made
@@ -180,18 +179,6 @@ def mutated(random: Random, frames: list[bytes]) -> Iterator[bytes]:
         yield bytes(frame)
         cut, other = random.randrange(2, len(frame)), random.choice(frames)
         yield bytes(frame[:cut]) + other[random.randrange(len(other)) :]
-
-
-@both
-def test_k1_whatever_arrives_is_a_message_or_malformed(decode, frames):
-    messages = refused = 0
-    for frame in mutated(Random(1), frames):
-        try:
-            decode(frame)
-            messages += 1
-        except MalformedFrame:
-            refused += 1
-    assert messages + refused == FRAMES_TO_TRY and min(messages, refused) > FRAMES_TO_TRY // 100
 
 
 @both

@@ -1,4 +1,4 @@
-"""Nodes, stores and clients with one error each, for the simulation to find. Applied by monkeypatching."""
+"""Errors of sessions and of what a leader answers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from conflux.client.requester import Requester
-from conflux.node import desk, leadership, readers, replica, watchers
-from conflux.node.formation import Accept, Formation
-from conflux.raft.core import Raft
-from conflux.raft.effects import Persist
+from conflux.client import requester
+from conflux.node import desk, leadership, replica
 from conflux.store import machine
 from conflux.store.session import Session
 from conflux.store.turn import Turn
-from conflux.testing.disk import SimulatedDisk
-from conflux.wire.clients import Consistency, Read, Rejection
+from conflux.testing.disk import DiskKnobs
+from conflux.testing.network import NetworkKnobs
+from conflux.testing.weather import Weather
+from conflux.wire.clients import Rejection
+from tests.teeth.hunts import Nodes
+from tests.teeth.mutant import mutant
 
-Mutant = Callable[[pytest.MonkeyPatch], None]
 
-
+@mutant("sessions", codes="F2", hunt=Nodes(), quick=True)
 def sessions_are_checked_on_committed_state(patch: pytest.MonkeyPatch) -> None:
     """A repeat of a call whose entry is not committed yet runs again."""
     whole = leadership.Leadership.turn
@@ -44,7 +44,9 @@ def sessions_are_checked_on_committed_state(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Turn, "perform", forgetful)
 
 
+@mutant("sessions", codes="D3", hunt=Nodes())
 def rejections_are_answered_before_they_commit(patch: pytest.MonkeyPatch) -> None:
+    """A rejection is answered from provisional state, before its record is committed."""
     whole = leadership.Leadership._await
 
     def hasty(self, pending, origin, request, judged):
@@ -56,7 +58,9 @@ def rejections_are_answered_before_they_commit(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(leadership.Leadership, "_await", hasty)
 
 
-def answers_leave_before_the_sync(patch: pytest.MonkeyPatch) -> None:
+@mutant("sessions", codes="D3 A10", hunt=Nodes(), quick=True)
+def answers_leave_when_appended(patch: pytest.MonkeyPatch) -> None:
+    """A caller is told that its call is committed once the leader has appended it."""
     whole = leadership.Leadership.turn
 
     def hasty(self):
@@ -71,16 +75,17 @@ def answers_leave_before_the_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(leadership.Leadership, "turn", hasty)
 
 
-def effects_are_carried_out_before_the_sync(patch: pytest.MonkeyPatch) -> None:
-    whole = Raft.take_effects
-    patch.setattr(Raft, "take_effects", lambda raft: sorted(whole(raft), key=lambda e: isinstance(e, Persist)))
+def short_turns(weather: Weather) -> Weather:
+    """A slow disk ends leaders whose entries live on, and turns have no room for all that came."""
+    clients = replace(weather.clients, burst_max=20, unfinished_max=40, deadline=1.0, deadline_s_max=0.2, reads=0.0)
+    bounds = {("conflux.limits", "TURN_RECORDS_MAX"): 2, ("conflux.limits", "UNCOMMITTED_ENTRIES_MAX"): 1}
+    disk = DiskKnobs(slow=0.05, slow_s_max=weather.election_timeout_ms[1] / 1000 * 3)
+    return replace(weather, clients=clients, bounds=bounds, disk=disk, faults={}, network=NetworkKnobs())
 
 
-def what_was_sent_counts_as_not_applied(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Requester, "_may_be_applied", lambda self, sequence: False)
-
-
+@mutant("sessions", codes="F12", hunt=Nodes(short_turns, label="short turns and slow disks"))
 def a_refused_rest_stands_for_the_whole(patch: pytest.MonkeyPatch) -> None:
+    """A request that was half done and half refused is refused as a whole."""
     whole = Turn.perform
 
     def careless(self, request):
@@ -94,11 +99,15 @@ def a_refused_rest_stands_for_the_whole(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Turn, "perform", careless)
 
 
+@mutant("sessions", codes="F8", hunt=Nodes())
 def a_gap_in_the_sequence_is_accepted(patch: pytest.MonkeyPatch) -> None:
+    """A call is taken though the one before it is missing."""
     _judge_from(patch, lambda request, session: max(request.first_sequence, session.next_sequence))
 
 
+@mutant("sessions", codes="F2", hunt=Nodes(), quick=True)
 def repeats_run_again(patch: pytest.MonkeyPatch) -> None:
+    """A call that was judged before is judged again."""
     _judge_from(patch, lambda request, session: min(request.first_sequence, session.next_sequence))
 
 
@@ -115,7 +124,9 @@ def _judge_from(patch: pytest.MonkeyPatch, first: Callable[[Any, Session], int])
     patch.setattr(Turn, "perform", careless)
 
 
+@mutant("sessions", codes="F2", hunt=Nodes())
 def answers_are_forgotten_too_early(patch: pytest.MonkeyPatch) -> None:
+    """The table drops outcomes that their client has not been told."""
     whole = Session.with_outcomes
 
     def forgetful(self, segment, *, first_unanswered, log_time_us):
@@ -124,21 +135,45 @@ def answers_are_forgotten_too_early(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "with_outcomes", forgetful)
 
 
+@mutant("sessions", codes="F3", hunt=Nodes(), quick=True)
+def a_node_drops_sessions_for_itself(patch: pytest.MonkeyPatch) -> None:
+    """A session expires on one node when that sees fit, not by the log on all."""
+    whole = machine.fold
+    lots = Random(1)
+
+    def fold(before, entry, app):
+        after = whole(before, entry, app)
+        if after.sessions and lots.random() < 0.01:
+            after = replace(after, sessions=after.sessions.discard(min(after.sessions)))
+        return after
+
+    patch.setattr(replica, "fold", fold)
+
+
+@mutant("sessions", codes="F12", hunt=Nodes())
+def requests_are_dropped_when_leadership_ends(patch: pytest.MonkeyPatch) -> None:
+    """Nobody is told that a leader left with their requests, and nobody asks again."""
+    patch.setattr(requester, "RESEND_SECONDS", 1e9)
+    patch.setattr(leadership.Leadership, "end", lambda self: [])
+    patch.setattr(desk.Desk, "role_changed", lambda self, change: setattr(self, "leadership", None))
+
+
+@mutant("sessions", codes="A15", hunt=Nodes(), quick=True)
 def the_provisional_state_is_not_rebuilt_after_an_election(patch: pytest.MonkeyPatch) -> None:
     """A new leader begins with what it had folded before its no-op, without the entries of others behind it."""
     whole = leadership.Leadership.__init__
-    kept: dict[int, Any] = {}
+    kept: dict[int, tuple[Any, Any]] = {}  # with the machine itself, or its identity would be another's one day
     fold = machine.fold
 
     def remembering(before, entry, app):
         after = fold(before, entry, app)
-        kept[id(after)] = before
+        kept[id(after)] = after, before
         return after
 
     def stale(self, replica_, app, clock, reply):
         whole(self, replica_, app, clock, reply)
-        before = kept.get(id(self.provisional))
-        earlier = kept.get(id(before), before)
+        _, before = kept.get(id(self.provisional), (None, None))
+        _, earlier = kept.get(id(before), (None, before))
         if earlier is not None:
             self.provisional = replace(self.provisional, state=earlier.state, sessions=earlier.sessions)
 
@@ -146,94 +181,13 @@ def the_provisional_state_is_not_rebuilt_after_an_election(patch: pytest.MonkeyP
     patch.setattr(leadership.Leadership, "__init__", stale)
 
 
-def formation_accepts_a_second_proposal(patch: pytest.MonkeyPatch) -> None:
-    whole = Formation.decide
+@mutant("sessions", codes="", hunt=Nodes(), quick=True)
+def a_rejection_takes_a_revision(patch: pytest.MonkeyPatch) -> None:
+    """A leader counts rejections among the actions."""
+    whole = Turn._rejected
 
-    def fickle(self, now_s):
-        for proposal in self._stands_by.values():
-            if self._own in proposal.founders and proposal != self.accepted:
-                return Accept(proposal)
-        return whole(self, now_s)
+    def counted(self, error, *, by_reducer=False):
+        self._step.revision += 1
+        return whole(self, error, by_reducer=by_reducer)
 
-    patch.setattr(Formation, "decide", fickle)
-
-
-def the_disk_forgets_votes(patch: pytest.MonkeyPatch) -> None:
-    whole = SimulatedDisk.restored
-    patch.setattr(SimulatedDisk, "restored", lambda self: replace(whole(self), vote=None))
-
-
-def the_commit_hint_is_too_high(patch: pytest.MonkeyPatch) -> None:
-    whole = Raft._persist
-
-    def generous(raft):
-        persist = whole(raft)
-        return replace(persist, commit_index=persist.last_index)
-
-    patch.setattr(Raft, "_persist", generous)
-
-
-def reads_are_answered_without_asking(patch: pytest.MonkeyPatch) -> None:
-    whole = readers.Readers.read
-    patch.setattr(readers.Readers, "read", lambda self, o, r: whole(self, o, Read(r.request, Consistency.LOCAL)))
-
-
-def reads_do_not_wait_to_be_folded(patch: pytest.MonkeyPatch) -> None:
-    whole = readers.Readers.peer_answered
-
-    def hasty(self, message):
-        index = None if message.index is None else min(message.index, self._replica.machine.index)
-        whole(self, replace_index(message, index))
-
-    def replace_index(message, index):
-        return type(message)(message.context, index)
-
-    patch.setattr(readers.Readers, "peer_answered", hasty)
-
-
-def a_watch_skips_an_event(patch: pytest.MonkeyPatch) -> None:
-    whole = watchers.Watchers._events_from
-    patch.setattr(watchers.Watchers, "_events_from", lambda self, revision: whole(self, revision)[-1:])
-
-
-def the_reducer_draws_lots(patch: pytest.MonkeyPatch) -> None:
-    lots = Random(1)
-    whole = machine.Step.reduce
-
-    def reduce(self, action):
-        whole(self, action)
-        if lots.random() < 0.05:
-            self.state = self.state[:-1]
-
-    patch.setattr(machine.Step, "reduce", reduce)
-
-
-def requests_are_dropped_when_leadership_ends(patch: pytest.MonkeyPatch) -> None:
-    """Nobody is told that a leader left with their requests, and nobody asks again."""
-    from conflux.client import requester
-
-    patch.setattr(requester, "RESEND_SECONDS", 1e9)
-    patch.setattr(leadership.Leadership, "end", lambda self: [])
-    patch.setattr(desk.Desk, "role_changed", lambda self, change: setattr(self, "leadership", None))
-
-
-MUTANTS: tuple[Mutant, ...] = (
-    sessions_are_checked_on_committed_state,
-    rejections_are_answered_before_they_commit,
-    answers_leave_before_the_sync,
-    effects_are_carried_out_before_the_sync,
-    what_was_sent_counts_as_not_applied,
-    a_refused_rest_stands_for_the_whole,
-    a_gap_in_the_sequence_is_accepted,
-    repeats_run_again,
-    answers_are_forgotten_too_early,
-    the_provisional_state_is_not_rebuilt_after_an_election,
-    formation_accepts_a_second_proposal,
-    the_disk_forgets_votes,
-    the_commit_hint_is_too_high,
-    reads_are_answered_without_asking,
-    reads_do_not_wait_to_be_folded,
-    a_watch_skips_an_event,
-    the_reducer_draws_lots,
-    requests_are_dropped_when_leadership_ends,
-)
+    patch.setattr(Turn, "_rejected", counted)

@@ -1,0 +1,88 @@
+"""Errors of how a cluster begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from conflux.node import directory as directories
+from conflux.node.formation import Accept, Formation
+from conflux.testing.disk import DiskKnobs
+from conflux.testing.host import Host
+from conflux.testing.weather import Weather
+from tests.teeth.hunts import Nodes
+from tests.teeth.mutant import mutant
+
+
+def too_many(weather: Weather) -> Weather:
+    """Three nodes want to be a cluster of two."""
+    return replace(weather, nodes=2, extra_candidates=1, start_spread_s=0.0, settle_s=0.0)
+
+
+def crowded(weather: Weather) -> Weather:
+    """Five nodes want to be a cluster of three."""
+    return replace(weather, nodes=3, extra_candidates=2, start_spread_s=0.0, settle_s=0.0)
+
+
+def deadly(weather: Weather) -> Weather:
+    """Three nodes want to be a cluster of two, and die while they write that."""
+    return replace(too_many(weather), disk=DiskKnobs(crash=0.2, kept=1.0), fault_s_max=0.2)
+
+
+@mutant("formation", codes="E11", hunt=Nodes(too_many, label="too many founders"))
+def formation_accepts_a_second_proposal(patch: pytest.MonkeyPatch) -> None:
+    """A node that accepted one proposal accepts another's too."""
+    whole = Formation.decide
+
+    def fickle(self, now_s):
+        for proposal in self._stands_by.values():
+            if self._own in proposal.founders and proposal != self.accepted:
+                return Accept(proposal)
+        return whole(self, now_s)
+
+    patch.setattr(Formation, "decide", fickle)
+
+
+@mutant("formation", codes="E11", hunt=Nodes(crowded, label="too many founders"), quick=True)
+def a_majority_of_founders_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """A cluster is formed once most of its founders have accepted."""
+
+    def is_unanimous(self, proposal):
+        others = [founder.identity for founder in proposal.founders if founder != self._own]
+        stand_by = sum(self._stands_by.get(other) == proposal for other in others)
+        return 1 + stand_by > len(proposal.founders) // 2
+
+    patch.setattr(Formation, "_is_unanimous", is_unanimous)
+
+
+@mutant("formation", codes="E11", hunt=Nodes(deadly, label="too many founders, which die"))
+def acceptances_are_not_written_down(patch: pytest.MonkeyPatch) -> None:
+    """A founder that dies forgets what it accepted."""
+    whole = Host.start
+
+    def forgetful(host):
+        facts = host.platter.storage._facts
+        if directories.FORMED not in facts:
+            facts.pop(directories.ACCEPTED, None)
+        whole(host)
+
+    patch.setattr(Host, "start", forgetful)
+
+
+@mutant("formation", codes="E11", hunt=Nodes(too_many, label="too many founders"), quick=True)
+def an_acceptance_is_given_up_for_a_better_one(patch: pytest.MonkeyPatch) -> None:
+    """A founder that accepted takes back its word as soon as it hears of a lower proposal."""
+    whole = Formation.decide
+
+    def faithless(self, now_s):
+        offers = [each for each in self._stands_by.values() if self._own in each.founders]
+        if self.accepted is not None and offers and min(offers, key=_rank) != self.accepted:
+            return Accept(min(offers, key=_rank))
+        return whole(self, now_s)
+
+    patch.setattr(Formation, "decide", faithless)
+
+
+def _rank(proposal):
+    return tuple(founder.identity for founder in proposal.founders)

@@ -1,0 +1,11 @@
+"""All mutants, in the order of the table. To import it is to fill the registry."""
+
+from __future__ import annotations
+
+from tests.teeth import clients, determinism, disks, elections, formation, reads, replication, sessions
+from tests.teeth.mutant import REGISTRY, Mutant
+
+ROOMS = (elections, replication, reads, disks, sessions, clients, determinism, formation)
+MUTANTS: tuple[Mutant, ...] = tuple(
+    each for room in ROOMS for each in REGISTRY.values() if each.plant.__module__ == room.__name__
+)
