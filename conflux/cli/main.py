@@ -106,6 +106,8 @@ def run(arguments: list[str]) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(group, {}, "conflux", COMPLETION_VARIABLE, instruction)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # before, it ended the process: see `conflux.__main__`
     colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
     try:
         with group.make_context("conflux", arguments, color=colour) as ctx:

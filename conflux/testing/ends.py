@@ -82,6 +82,9 @@ class NodeEnd:
     def wake(self) -> None:
         self._wake()
 
+    def refusing(self) -> list[str]:
+        return []
+
     def counters(self) -> dict[str, int]:
         return dict(self._network.counts)
 

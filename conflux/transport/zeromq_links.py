@@ -14,8 +14,10 @@ from conflux.transport.address import Address
 from conflux.transport.counters import Complaints, Counters
 from conflux.transport.keys import KeyPair
 from conflux.transport.sockets import Context, Socket, connect_with, new_dealer
-from conflux.transport.zeromq_monitor import HandshakeMonitor
+from conflux.transport.zeromq_monitor import HandshakeMonitor, Handshakes
 from conflux.transport.zeromq_poll import Waiting
+
+FAILURES_MIN = 3  # in a row, that one who goes away in the middle of a handshake is not taken for one who refuses
 
 
 class Links:
@@ -38,6 +40,7 @@ class Links:
         self._complaints = Complaints()
         self._endpoint = endpoint
         self._keys = keys
+        self._refusing: set[str] = set()
 
     def dial(self, address: str) -> None:
         """Connect, and reconnect for ever. Addresses come from the network too: a bad one is counted, never raised."""
@@ -51,13 +54,14 @@ class Links:
         dealer = new_dealer(self._context, ipv6=target.is_ipv6)
         if self._keys is not None:
             connect_with(dealer, *self._keys)
-        monitor = HandshakeMonitor(self._context, dealer, partial(self._refused, address))
+        monitor = HandshakeMonitor(self._context, dealer, partial(self._shaken, address))
         dealer.connect(self._endpoint(target))
         self._waiting.watch(dealer, monitor)
         self.dealers[address] = dealer
 
     def hang_up(self, address: str) -> None:
         dealer = self.dealers.pop(address, None)
+        self._refusing.discard(address)
         if dealer is not None:
             self._waiting.forget(dealer)
             dealer.close()
@@ -78,8 +82,17 @@ class Links:
         for address in list(self.dealers):
             self.hang_up(address)
 
-    def _refused(self, address: str, count: int) -> None:
-        self._counters.links_refused += count
+    def refusing(self) -> list[str]:
+        """Where something answers and does not take the handshake."""
+        return sorted(self._refusing)
+
+    def _shaken(self, address: str, handshakes: Handshakes) -> None:
+        """From this side a refusal and one that was cut short look the same, but for how often they come."""
+        self._counters.links_refused += handshakes.refused + handshakes.cut_short
+        if handshakes.in_a_row < FAILURES_MIN:
+            self._refusing.discard(address)
+            return
+        self._refusing.add(address)
         message = "%s does not take the handshake: it has another cluster key, or isn't a Conflux node."
         self._complaints.complain(f"link {address}", message, address)
 
