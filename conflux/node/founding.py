@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -14,6 +15,10 @@ from conflux.node.links import Links
 from conflux.storage.interface import Storage
 from conflux.wire.frames import NOBODY, PeerFrame
 from conflux.wire.peers import Founder, Hello
+
+TELL_SECONDS = 1.0  # between two lines of the log on what is waited for
+
+_log = logging.getLogger("conflux.node")
 
 
 class Founding:
@@ -39,6 +44,8 @@ class Founding:
         self._links = links
         self._on_formed = on_formed
         self._disk_full: str | None = None
+        self._told = ""
+        self._next_tell_s = now_s
         mine = directory.self
         self._formation = Formation(
             mine.founder,
@@ -63,7 +70,7 @@ class Founding:
         remarks = sorted(self._formation.strangers.values())
         if self._disk_full is not None:
             remarks.append(f"disk full: {self._disk_full}")
-        return "; ".join([self._formation.waiting_for(), *remarks])
+        return "; ".join([self._formation.waiting_for(), *remarks, *self._links.remarks()])
 
     def settles_at_s(self) -> float | None:
         """See `Formation.settles_at_s`."""
@@ -78,12 +85,15 @@ class Founding:
             self._disk_full = str(error)
         else:
             self._disk_full = None
+        self._links.forget(self._formation.take_gone())
 
     def greet(self, now_s: float) -> None:
         """Greet all others, when it is time."""
         if self._links.wait_s(now_s) > 0:
             return
         forming = not self.directory.formed
+        if forming:
+            self._tell(now_s)
         lonely = forming or not self._others <= self._links.heard
         self._links.greet_all(self._hello(answer_me=lonely), now_s, forming=forming, lonely=lonely)
 
@@ -137,6 +147,15 @@ class Founding:
                 return False
         self._reread()
         return True
+
+    def _tell(self, now_s: float) -> None:
+        """What is waited for goes to the log too, whenever it changes."""
+        if now_s < self._next_tell_s:
+            return
+        waiting_for = self.waiting_for()
+        if waiting_for != self._told:
+            self._told, self._next_tell_s = waiting_for, now_s + TELL_SECONDS
+            _log.info("not formed yet: %s", waiting_for)
 
     def _formed(self) -> None:
         directories.record_formed(self.directory.storage)

@@ -22,7 +22,7 @@ class Handshakes:
     """How the handshakes of one socket went since the last look."""
 
     refused: int = 0  # this side did not take what came: another key, none, garbage
-    cut_short: int = 0  # the other side ended it, or said nothing in time; so ends a refusal too, seen from the other side
+    cut_short: int = 0  # the other side ended it, by a refusal or by going away, or said nothing in time
     in_a_row: int = 0  # failures since one succeeded, whenever that was
 
 
