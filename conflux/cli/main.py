@@ -31,7 +31,7 @@ COMMANDS = {
     "state": ("state", "Print the state."),
     "status": ("status", "Show how each node of the cluster is."),
     "inspect-log": ("inspect_log", "Print a node's log, decoded, from its directory on disk."),
-    "logs": ("logs", "Print what the nodes here wrote to their log files."),
+    "logs": ("logs", "Print what the nodes wrote to their log files."),
     "keygen": ("keygen", "Make a cluster key."),
     "destroy": ("destroy", "Delete the directories of a cluster's nodes here."),
     "completion": ("completion", "Print the script that completes commands in a shell."),

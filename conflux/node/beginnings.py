@@ -109,6 +109,21 @@ def check_again(manifest: Manifest, size: int | None, app: str | None, local: in
         )
 
 
+def with_network(
+    manifest: Manifest, *, peers: tuple[str, ...], mdns: bool | None, bind: str | None, advertise: str | None
+) -> Manifest:
+    """The manifest with what was said of the network now, and where nothing was said, what was said last.
+
+    Where to listen and what to advertise go together: a new --bind without --advertise is all there is.
+    """
+    return replace(
+        manifest,
+        peers=peers or manifest.peers,
+        mdns=manifest.mdns if mdns is None else mdns,
+        advertise=advertise if bind is not None else advertise or manifest.advertise,
+    )
+
+
 def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[list[LocalNode], list[str]]:
     """The nodes to start now, and a line for each that is left alone though it doesn't run.
 

@@ -1,7 +1,7 @@
 """A founder's directory is lost half-way: all states that can come of it, and what an operator can still do.
 
-As in `test_formation.py`, any greeting ever sent may arrive at any time, late, twice or never. Here one founder is wiped
-at any moment: it comes back under its label with another identity, while what it said before is still under way.
+As in `test_formation.py`, any greeting ever sent may arrive at any time, late, twice or never. Here one founder is
+wiped at any moment: it comes back under its label with another identity, while what it said before is still under way.
 """
 
 from __future__ import annotations
