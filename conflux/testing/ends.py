@@ -146,6 +146,9 @@ class ClientEnd:
     def receive(self, frames_max: int) -> list[tuple[str, bytes]]:
         return [self._inbox.popleft() for _ in range(min(frames_max, len(self._inbox)))]
 
+    def refusing(self) -> list[str]:
+        return []
+
     def wake(self) -> None:
         self._wake()
 

@@ -218,6 +218,9 @@ class MemoryClientChannel:
     def wake(self) -> None:
         self._bell.ring()
 
+    def refusing(self) -> list[str]:
+        return []
+
     def counters(self) -> dict[str, int]:
         return self._counters.as_dict()
 

@@ -31,8 +31,12 @@ class Links:
         *,
         endpoint: Callable[[Address], str],
         keys: tuple[KeyPair, bytes] | None,
+        failures_min: int = FAILURES_MIN,
     ) -> None:
-        """`endpoint`: which of an address's two. `keys`: the own pair and the public key of all nodes' sockets."""
+        """`endpoint`: which of an address's two. `keys`: the own pair and the public key of all nodes' sockets.
+
+        `failures_min`: so many handshakes that fail in a row are called a refusal.
+        """
         self.dealers: dict[str, Socket] = {}
         self._context = context
         self._waiting = waiting
@@ -40,6 +44,7 @@ class Links:
         self._complaints = Complaints()
         self._endpoint = endpoint
         self._keys = keys
+        self._failures_min = failures_min
         self._refusing: set[str] = set()
 
     def dial(self, address: str) -> None:
@@ -89,7 +94,7 @@ class Links:
     def _shaken(self, address: str, handshakes: Handshakes) -> None:
         """From this side a refusal and one that was cut short look the same, but for how often they come."""
         self._counters.links_refused += handshakes.refused + handshakes.cut_short
-        if handshakes.in_a_row < FAILURES_MIN:
+        if handshakes.in_a_row < self._failures_min:
             self._refusing.discard(address)
             return
         self._refusing.add(address)
