@@ -168,6 +168,11 @@ def test_another_key_is_named_where_it_is_dialled(machine: Make, tmp_path: Path)
     a.await_line(f"{b.address} refuses our key")
     b.await_line(f"{a.address} refuses our key")
     assert "another cluster key" in (a.place / "node.log").read_text()
+    for command in (("status",), ("perform", "append", "x")):
+        ran = b.type(*command, "--endpoint", a.address, "--timeout", "10")
+        assert (
+            ran.status == 3 and ran.err.startswith(f"error: {a.address} refuses our key") and ran.err.count("\n") == 1
+        )
 
 
 @row("a cluster of this name and key has formed, without this node")
