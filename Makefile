@@ -4,15 +4,10 @@
 PYTHON_HERE = .venv/bin/python
 ARGS =
 SEEDS = 400
-<<<<<<< HEAD
 BENCH = $(PYTHON_HERE) -m benchmarks.run
-
-.PHONY: help demo test lint types check sim faults bench bench-full bench-micro clean bootstrap-run bootstrap-dev
-=======
 CYCLES = 50
 
-.PHONY: help demo test lint types check sim teeth faults fuzz cover bench clean bootstrap-run bootstrap-dev
->>>>>>> teeth
+.PHONY: help demo test lint types check sim teeth faults fuzz cover bench bench-full bench-micro clean bootstrap-run bootstrap-dev
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile

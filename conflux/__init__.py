@@ -7,9 +7,11 @@ The names here are the public ones; they are loaded when they are first used.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing's own takes longer to load than all that is here
 if TYPE_CHECKING:
+    from typing import Any
+
     from conflux import errors as errors
     from conflux.app import App as App
     from conflux.app import combine_reducers as combine_reducers

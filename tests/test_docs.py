@@ -71,7 +71,8 @@ def every_word_of_the_command_line() -> Iterator[str]:
         yield from (example for example in command.examples)
         for parameter in command.params:
             if isinstance(parameter, click.Option):
-                yield from (f"`{option}`" for option in parameter.opts if option != "--help")
+                names = (*parameter.opts, *parameter.secondary_opts)
+                yield from (f"`{option}`" for option in names if option != "--help")
                 if parameter.envvar:
                     yield f"`{parameter.envvar}`"
 
@@ -259,7 +260,7 @@ def options_in(text: str) -> set[str]:
 def test_what_the_service_files_pass_are_options_of_start(path: str, pattern: str):
     commands = re.findall(pattern, text_of(EXAMPLES / path), re.MULTILINE)
     start = cli_reference.commands()["start"]
-    known = {name for parameter in start.params for name in parameter.opts}
+    known = {name for parameter in start.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert commands
     for command in commands:
         assert {"--cluster-size", "--local", "--key"} <= options_in(command) <= known

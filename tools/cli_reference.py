@@ -46,7 +46,6 @@ NOTES = {
     "bench": "One call at a time gives the latency, many the throughput. What the nodes and the disk took is only "
     "known of nodes on this machine. What Conflux reaches beside its peers: [performance](../performance.md).",
     "keygen": "The file has mode 0600; a key file that others can read is refused wherever it is used.",
-    "logs": "Only of nodes whose directories are on this machine.",
     "inspect-log": "Only of nodes whose directories are on this machine.",
 }
 
@@ -356,7 +355,7 @@ def _options(options: list[click.Option]) -> Iterator[str]:
 
 def _names(option: click.Option) -> str:
     takes_value = not (option.is_flag or option.count)
-    names = ", ".join(f"`{name}`" for name in option.opts)
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     return f"{names} `{_metavar(option)}`" if takes_value else names
 
 

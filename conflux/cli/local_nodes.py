@@ -19,7 +19,8 @@ class LocalNode:
     label: str
     identity: str  # empty where nothing but the log's own facts could tell
     directory: Path
-    endpoint: str | None  # where it listens, or listened last
+    endpoint: str | None  # where others dial it, or did last
+    dialled: str | None = None  # where it is dialled from this machine
 
     @property
     def log_file(self) -> Path:
@@ -46,7 +47,16 @@ def local_nodes(cluster_dir: Path) -> list[LocalNode]:
         identity = named[label].identity if label in named else runtime.identity if runtime else ""
         endpoint = (runtime.endpoint if runtime else "") or (named[label].address if label in named else "")
         directory = cluster_dir / label
-        nodes.append(LocalNode(label=label, identity=identity, directory=directory, endpoint=endpoint or None))
+        dialled = runtime.dialled if runtime else endpoint
+        nodes.append(
+            LocalNode(
+                label=label,
+                identity=identity,
+                directory=directory,
+                endpoint=endpoint or None,
+                dialled=dialled or None,
+            )
+        )
     return nodes
 
 

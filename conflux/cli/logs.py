@@ -5,42 +5,94 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from conflux.cli import output
 from conflux.cli.identify import pick
 from conflux.cli.local_nodes import LocalNode, local_nodes
+from conflux.cli.named_node import named_anywhere, named_here, nodes_of_rows
 from conflux.cli.options import Settings, command
-from conflux.errors import ConfluxError
+from conflux.cli.status import look
+from conflux.errors import ConfluxError, NotApplied, Unreachable
+
+if TYPE_CHECKING:
+    from conflux.client.client import Client
 
 FOLLOW_SECONDS = 0.2
+REMOTE_FOLLOW_SECONDS = 1.0
+OVERLAP_CHARACTERS = 4096
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\S+")
 
 
 @command("logs", examples=["conflux logs", "conflux logs --node n2 --follow"])
-@click.option("--node", metavar="ID", help="Only this node's: its label, or the beginning of its id.")
+@click.option(
+    "--node", metavar="ID", help="Only this node's, on whatever machine: its label, or the beginning of its id."
+)
 @click.option("--follow", is_flag=True, help="Go on with lines as they are written.")
 def logs(settings: Settings, node: str | None, follow: bool) -> None:
-    """Print what the nodes here wrote to their log files, in the order of time."""
-    nodes = local_nodes(settings.cluster_dir)
+    """Print what nodes wrote to their log files, in the order of time.
+
+    Those of this machine, or, where none is here, of the whole cluster. The log of a node elsewhere is read through the
+    node: the last 256 KiB, while it runs.
+    """
+    files: list[_Log] = [*_files(settings, node)]
+    if files:
+        _print_all(settings, files, follow=follow, pause_s=FOLLOW_SECONDS)
+        return
+    with _client(settings, node) as client:
+        _print_all(settings, [*_remote(settings, client, node)], follow=follow, pause_s=REMOTE_FOLLOW_SECONDS)
+
+
+def _files(settings: Settings, node: str | None) -> list[_LogFile]:
+    """The log files of this machine that are meant; none where others are."""
+    if settings.endpoints:
+        return []
+    if node is None:
+        return [file for file in map(_LogFile, local_nodes(settings.cluster_dir)) if file.path.exists()]
+    found = named_here(settings, node)
+    if found is not None and not found.log_file.exists():
+        raise ConfluxError(f"{found.label} has written no log here: {found.log_file}")
+    return [] if found is None else [_LogFile(found)]
+
+
+def _client(settings: Settings, node: str | None) -> Client:
+    try:
+        return settings.client()
+    except Unreachable:
+        here = local_nodes(settings.cluster_dir)
+        if node is not None and here:
+            pick(here, node)  # it is none of these, and others nobody knows
+        hint = "Name the place with --data-dir and --cluster, or a running node with --endpoint."
+        raise ConfluxError(
+            f"no node has written a log here: {settings.cluster_dir}; and none is found elsewhere", hint=hint
+        ) from None
+
+
+def _remote(settings: Settings, client: Client, node: str | None) -> list[_RemoteLog]:
+    """The logs of nodes that run elsewhere."""
     if node is not None:
-        nodes = [pick(nodes, node)]
-    files = [_LogFile(each) for each in nodes]
-    if not any(file.path.exists() for file in files):
-        where = nodes[0].log_file if node is not None else settings.cluster_dir
-        hint = "Name the place with --data-dir and --cluster."
-        raise ConfluxError(f"no node has written a log here: {where}", hint=hint)
-    printer = _Printer(settings, [each.label for each in nodes])
+        return [_RemoteLog(named_anywhere(settings, client, node), client, settings.timeout())]
+    rows = look(settings, client, settings.timeout())["nodes"]
+    for row in rows:
+        if row["pid"] is None:
+            output.note(f"{row['label']} does not answer; its log is on its machine", verbosity=settings.verbosity)
+    answering = nodes_of_rows(settings, [row for row in rows if row["pid"] is not None])
+    return [_RemoteLog(each, client, settings.timeout()) for each in answering]
+
+
+def _print_all(settings: Settings, logs: Sequence[_Log], *, follow: bool, pause_s: float) -> None:
+    printer = _Printer(settings, [log.node.label for log in logs])
     with output.ending_with_reader():
-        printer.print([line for file in files for line in file.new_lines(whole=follow)])
+        printer.print([line for log in logs for line in log.new_lines(whole=follow)])
         while follow:
-            time.sleep(FOLLOW_SECONDS)
-            printer.print([line for file in files for line in file.new_lines(whole=True)])
+            time.sleep(pause_s)
+            printer.print([line for log in logs for line in log.new_lines(whole=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +102,52 @@ class _Line:
     text: str
 
 
-class _LogFile:
-    """One node's log file, read further and further, over its rotation too."""
+class _Log:
+    """One node's log, read further and further."""
 
     def __init__(self, node: LocalNode) -> None:
-        self.path: Path = node.log_file
-        self._node = node
-        self._file: TextIOWrapper | None = None
+        self.node = node
         self._part = ""
         self._time = ""
 
     def new_lines(self, *, whole: bool) -> Iterator[_Line]:
         """The lines that were written since the last call; with `whole` one without its end waits for that."""
-        if self._file is None and not self._open():
-            return
-        yield from self._lines()
-        if self._is_rotated() and self._open():
-            yield from self._lines()
+        yield from self._more()
         if self._part and not whole:
             yield self._line(self._part)
+
+    def _more(self) -> Iterator[_Line]:
+        raise NotImplementedError
+
+    def _lines(self, text: str) -> Iterator[_Line]:
+        *lines, self._part = (self._part + text).split("\n")
+        for line in lines:
+            yield self._line(line)
+
+    def _line(self, text: str) -> _Line:
+        found = TIME.match(text)
+        self._time = found.group() if found else self._time
+        return _Line(self._time, self.node, text)
+
+
+class _LogFile(_Log):
+    """A file on this machine, over its rotation too."""
+
+    def __init__(self, node: LocalNode) -> None:
+        super().__init__(node)
+        self.path: Path = node.log_file
+        self._file: TextIOWrapper | None = None
+
+    def _more(self) -> Iterator[_Line]:
+        if self._file is None and not self._open():
+            return
+        yield from self._lines(self._read())
+        if self._is_rotated() and self._open():
+            yield from self._lines(self._read())
+
+    def _read(self) -> str:
+        assert self._file is not None
+        return self._file.read()
 
     def _open(self) -> bool:
         try:
@@ -87,16 +166,31 @@ class _LogFile:
         except OSError:
             return False
 
-    def _lines(self) -> Iterator[_Line]:
-        assert self._file is not None
-        *lines, self._part = (self._part + self._file.read()).split("\n")
-        for line in lines:
-            yield self._line(line)
 
-    def _line(self, text: str) -> _Line:
-        found = TIME.match(text)
-        self._time = found.group() if found else self._time
-        return _Line(self._time, self._node, text)
+class _RemoteLog(_Log):
+    """A log on another machine, as far back as its node tells."""
+
+    def __init__(self, node: LocalNode, client: Client, timeout_s: float) -> None:
+        super().__init__(node)
+        self._client = client
+        self._timeout_s = timeout_s
+        self._end: str | None = None  # of what was told last: what is new comes after it
+
+    def _more(self) -> Iterator[_Line]:
+        try:
+            text = self._client.get_log_text(str(self.node.endpoint), timeout=self._timeout_s)
+        except (NotApplied, Unreachable):
+            if self._end is None:
+                hint = "Its log is on its machine: conflux logs there."
+                raise Unreachable(f"{self.node.label} at {self.node.endpoint} does not answer", hint=hint) from None
+            return  # it may be back soon
+        known, self._end = self._end, text[-OVERLAP_CHARACTERS:]
+        place = text.rfind(known) if known else -1
+        if place >= 0:
+            text = text[place + len(known or "") :]
+        else:
+            self._part = ""
+        yield from self._lines(text)
 
 
 class _Printer:

@@ -32,7 +32,7 @@ COMMANDS = {
     "status": ("status", "Show how each node of the cluster is."),
     "bench": ("bench", "Show how fast the cluster is, and what limits it."),
     "inspect-log": ("inspect_log", "Print a node's log, decoded, from its directory on disk."),
-    "logs": ("logs", "Print what the nodes here wrote to their log files."),
+    "logs": ("logs", "Print what the nodes wrote to their log files."),
     "keygen": ("keygen", "Make a cluster key."),
     "destroy": ("destroy", "Delete the directories of a cluster's nodes here."),
     "simulate": ("simulate", "Run clusters in simulated weather and judge all that happens."),
@@ -108,6 +108,8 @@ def run(arguments: list[str]) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(group, {}, "conflux", COMPLETION_VARIABLE, instruction)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # before, it ended the process: see `conflux.__main__`
     colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
     try:
         with group.make_context("conflux", arguments, color=colour) as ctx:

@@ -65,9 +65,12 @@ class Settings:
             Unreachable: no endpoint is known.
             OptionsError: the key can't be used.
         """
+        import logging
+
         from conflux.client.client import Client
         from conflux.client.finding import MDNS_SECONDS_MAX
 
+        logging.getLogger("conflux").addHandler(logging.NullHandler())  # a command's errors are told by itself, once
         client = Client(
             self.cluster,
             endpoints=[*endpoints] or self.endpoints,

@@ -37,7 +37,7 @@ STATUS_SECONDS = 1.0
 @click.option("--bind", metavar="HOST[:PORT]", help="Where to listen; each node takes a port and the next one.")
 @click.option("--advertise", metavar="HOST[:PORT]", help="What other machines dial, if that differs from --bind.")
 @click.option("--peer", "peers", multiple=True, metavar="ADDR", help="Another node's HOST:PORT; may be repeated.")
-@click.option("--no-mdns", is_flag=True, help="Neither announce the nodes here nor look for others on the network.")
+@click.option("--mdns/--no-mdns", default=None, help="Whether to announce the nodes here and look for others by mDNS.")
 @click.option("--insecure", is_flag=True, help="Without a key: whoever reaches the ports may read and write.")
 @click.option("--forget", metavar="ID", help="Give up a cluster that was accepted here and can't form any more.")
 @click.option("--app", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="The app; default: a list.")
@@ -203,7 +203,7 @@ def _launch_options(settings: Settings, data_dir: Path, asked: dict[str, Any]) -
         peers=asked["peers"],
         bind=asked["bind"],
         advertise=asked["advertise"],
-        mdns=not asked["no_mdns"],
+        mdns=asked["mdns"],
         forget=asked["forget"],
         election_timeout_ms=_milliseconds(asked["election_timeout"]),
         heartbeat_interval_ms=asked["heartbeat_interval"],

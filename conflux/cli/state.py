@@ -8,7 +8,6 @@ import click
 
 from conflux.cli import output
 from conflux.cli.options import Settings, command
-from conflux.errors import Unreachable
 
 if TYPE_CHECKING:
     from conflux.client.client import ReadConsistency
@@ -58,20 +57,10 @@ def endpoint_of(settings: Settings, text: str) -> str:
         OptionsError: no such node.
         Unreachable: nobody knows where it listens.
     """
-    from conflux.cli.identify import pick
-    from conflux.cli.local_nodes import LocalNode, local_nodes
-    from conflux.cli.status import look
+    from conflux.cli.named_node import named_anywhere, named_here
 
-    nodes = [node for node in local_nodes(settings.cluster_dir) if node.endpoint and node.identity]
-    if settings.endpoints or not nodes:
-        with settings.client() as client:
-            rows = look(settings, client, settings.timeout())["nodes"]
-        place = settings.cluster_dir
-        nodes = [
-            LocalNode(label=row["label"], identity=row["id"], directory=place / row["label"], endpoint=row["endpoint"])
-            for row in rows
-        ]
-    found = pick(nodes, text)
-    if not found.endpoint:
-        raise Unreachable(f"nobody knows where {found.label} listens", hint="Name its address with --endpoint.")
-    return found.endpoint
+    here = named_here(settings, text)
+    if here is not None and here.dialled:
+        return here.dialled
+    with settings.client() as client:
+        return str(named_anywhere(settings, client, text).endpoint)

@@ -12,7 +12,7 @@ from conflux.cli.cluster_status import merge
 from conflux.cli.local_nodes import local_nodes
 from conflux.cli.options import Settings, command
 from conflux.cli.table import headline, plain_lines, status_table
-from conflux.errors import ConfluxError, Unreachable
+from conflux.errors import ConfluxError
 
 if TYPE_CHECKING:
     from conflux.client.client import Client
@@ -59,7 +59,7 @@ def look(settings: Settings, client: Client, timeout_s: float) -> dict[str, Any]
         if reports and (found["answering"] == len(found["nodes"]) or waited_s >= ANSWER_SECONDS_MAX):
             return found
         if waited_s >= timeout_s:
-            raise Unreachable(f"no node of the cluster {settings.cluster!r} answers")
+            raise client.unreachable()
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from conflux.client.committed import Committed
 from conflux.client.engine import Asked, Engine, unreachable
 from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
 from conflux.client.requester import Call
-from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, OptionsError
+from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, OptionsError, Unreachable
 from conflux.transport.keys import ClusterKey
 from conflux.usercode import inside_user_code
 from conflux.wire import values
@@ -174,6 +174,10 @@ class Client:
         finally:
             self._engine.end_status(number)
         return list(reports.values())
+
+    def unreachable(self) -> Unreachable:
+        """The error for where no node answers: it says why, as far as that can be seen from here."""
+        return unreachable(self._engine.link)
 
     def get_log_text(self, endpoint: str, *, timeout: float | None = None) -> str:
         """The end of what the node at `endpoint` wrote to its log file."""

@@ -317,6 +317,9 @@ class Engine:
 
 def unreachable(link: Link) -> Unreachable:
     """The error where no node ever answered."""
+    if refusing := link.refusing():
+        hint = "Name the cluster's key with --key. To compare two keys: the fingerprint in their first line."
+        return Unreachable(f"{', '.join(refusing)} refuses our key, or isn't a Conflux node", hint=hint)
     return Unreachable(f"no node answers at {', '.join(link.addresses)}")
 
 

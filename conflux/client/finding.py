@@ -65,7 +65,7 @@ def find(
     elif local_key.exists():
         key = ClusterKey.load(local_key)
     if not endpoints:
-        endpoints = tuple(runtime.endpoint for _, runtime in running_nodes(cluster_dir))
+        endpoints = tuple(runtime.dialled for _, runtime in running_nodes(cluster_dir))
     if not endpoints and key is not None:
         return Found(_on_the_network(cluster, key, mdns_seconds), key, by_mdns=True)
     if not endpoints:

@@ -67,6 +67,10 @@ class Link:
                 self._addresses.append(address)
                 self._channel.dial(address)
 
+    def refusing(self) -> list[str]:
+        """The addresses where something answers, and does not take our key."""
+        return self._channel.refusing()
+
     def move_on(self) -> None:
         """Talk to the next node from now on."""
         place = self._addresses.index(self._target)

@@ -102,7 +102,11 @@ class Candidates:
         Args:
             rank: how far away an address is: the near ones are tried before the far ones.
         """
-        return interleave([_in_turn(places, rank) for places in self._places.values()], limits.CANDIDATES_MAX)
+        return interleave(self.by_node(rank), limits.CANDIDATES_MAX)
+
+    def by_node(self, rank: Callable[[str], int]) -> list[list[str]]:
+        """The addresses of each identity, in the order in which they are tried."""
+        return [_in_turn(places, rank) for places in self._places.values()]
 
     def __len__(self) -> int:
         return len(self._identities)

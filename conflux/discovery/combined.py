@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, islice, zip_longest
 
 from conflux import limits
@@ -24,6 +24,10 @@ class CombinedDiscovery:
 
     def remarks(self) -> list[str]:
         return [remark for discovery in self._discoveries for remark in discovery.remarks()]
+
+    def unreached(self, silent: Collection[str]) -> list[str]:
+        columns = [discovery.unreached(silent) for discovery in self._discoveries]
+        return interleave(columns, limits.CANDIDATES_MAX)
 
     def close(self) -> None:
         for discovery in self._discoveries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 
@@ -14,6 +15,10 @@ class Discovery(Protocol):
 
     def remarks(self) -> list[str]:
         """What people should know of what was heard, a sentence each."""
+        ...
+
+    def unreached(self, silent: Collection[str]) -> list[str]:
+        """Of the nodes it knows of, those that only have `silent` addresses: one address of each."""
         ...
 
     def close(self) -> None:
@@ -32,6 +37,9 @@ class StaticPeers:
 
     def remarks(self) -> list[str]:
         return []
+
+    def unreached(self, silent: Collection[str]) -> list[str]:
+        return [address for address in self._addresses if address in silent]
 
     def close(self) -> None:
         pass

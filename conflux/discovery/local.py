@@ -41,6 +41,9 @@ class Manifest:
     app_dir: str
     insecure: bool = False  # without a key, by wish
     nodes: tuple[LocalNode, ...] = field(default=())
+    peers: tuple[str, ...] = ()  # what was said of the network, until something else is said
+    mdns: bool = True
+    advertise: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -63,7 +66,8 @@ class Manifest:
             return None
         try:
             nodes = tuple(LocalNode(**node) for node in data.pop("nodes"))
-            return cls(**data, nodes=nodes)
+            peers = tuple(data.pop("peers", ()))
+            return cls(**data, nodes=nodes, peers=peers)
         except (TypeError, KeyError, AttributeError) as error:
             raise Damaged(f"{directory / MANIFEST} makes no sense: {error}") from error
 
@@ -76,6 +80,14 @@ class Runtime:
     endpoint: str
     label: str
     identity: str
+    local: str = (
+        ""  # what programs of this machine dial: elsewhere the endpoint counts, which may lead nowhere from here
+    )
+
+    @property
+    def dialled(self) -> str:
+        """What to dial from here."""
+        return self.local or self.endpoint
 
     def save(self, directory: Path) -> None:
         """Write it into the node's directory."""

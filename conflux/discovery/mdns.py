@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Collection
 
 from conflux.discovery.candidates import Candidates, Hints
 from conflux.discovery.interfaces import InterfaceAddress, nearness
@@ -21,6 +22,7 @@ from conflux.transport.address import Address
 __all__ = ["FoundCluster", "MdnsDiscovery", "find_clusters"]
 
 IGNORED_MAX = 256  # strangers that are remembered, so that each is counted once
+REMARK_SECONDS = 30.0  # a neighbour that wasn't heard of for so long is not spoken of any more
 COUNTED = (
     *("other_keys", "other_clusters", "malformed", "too_many"),
     *("announcements", "queries", "sessions", "failures"),
@@ -62,10 +64,12 @@ class MdnsDiscovery:
         self._own = own
         self._counts: Counter[str] = Counter()
         self._remark = ""  # on a neighbour of our name with another key
+        self._remark_heard_s = 0.0
         self._candidates = Candidates(random.Random())
         self._ignored: Hints[tuple[str, ...]] = Hints(IGNORED_MAX, random.Random())
         self._local: tuple[InterfaceAddress, ...] = ()
         self._addresses: list[str] = []  # replaced, never changed: the node reads it from its own thread
+        self._by_node: list[list[str]] = []  # likewise
         self._lookout = Lookout(self, announcement=own, counts=self._counts, loopback=loopback)
         self._lookout.start()
 
@@ -73,7 +77,11 @@ class MdnsDiscovery:
         return self._addresses
 
     def remarks(self) -> list[str]:
-        return [self._remark] if self._remark else []
+        is_fresh = time.monotonic() - self._remark_heard_s < REMARK_SECONDS
+        return [self._remark] if self._remark and is_fresh else []
+
+    def unreached(self, silent: Collection[str]) -> list[str]:
+        return [addresses[0] for addresses in self._by_node if addresses and all(each in silent for each in addresses)]
 
     def close(self) -> None:
         self._lookout.close()
@@ -109,11 +117,12 @@ class MdnsDiscovery:
         if sighting.cluster != own.cluster:
             self._ignore("other_clusters", sighting)
         elif sighting.fingerprint != own.fingerprint:
+            self._remark = (
+                f"another cluster {own.cluster!r} is on this network, with the key {sighting.fingerprint}: "
+                f"ours is {own.fingerprint}"
+            )
+            self._remark_heard_s = time.monotonic()
             if self._ignore("other_keys", sighting):
-                self._remark = (
-                    f"another cluster {own.cluster!r} is on this network, with the key {sighting.fingerprint}: "
-                    f"ours is {own.fingerprint}"
-                )
                 self._lookout.complain(
                     "key",
                     "another cluster of the name %s is on this LAN: its key is %s, ours is %s (heard from %s)",
@@ -133,4 +142,6 @@ class MdnsDiscovery:
         return is_new
 
     def _publish(self) -> None:
-        self._addresses = self._candidates.addresses(nearness(self._local))
+        rank = nearness(self._local)
+        self._by_node = self._candidates.by_node(rank)
+        self._addresses = self._candidates.addresses(rank)

@@ -16,6 +16,7 @@ PORT_TRIES_MAX = 64
 PORTS_WITHOUT_A_NAME = range(10_240, 32_768)
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"
+LOOPBACK_OF = {EVERYWHERE: LOOPBACK, "::": "::1"}
 
 
 def with_addresses(manifest: Manifest, running: dict[str, str], *, bind: str | None, advertise: str | None) -> Manifest:
@@ -30,7 +31,7 @@ def with_addresses(manifest: Manifest, running: dict[str, str], *, bind: str | N
         OptionsError: an address is malformed, or nobody could dial it.
     """
     asked = Address.parse(bind, port_default=0) if bind else None
-    host = asked.host if asked else LOOPBACK if manifest.is_whole else EVERYWHERE
+    host = asked.host if asked else _last_host(manifest)
     public = _public_host(host, advertise)
     taken: set[int] = {Address.parse(address).port for address in running.values()}
     nodes = []
@@ -47,6 +48,30 @@ def with_addresses(manifest: Manifest, running: dict[str, str], *, bind: str | N
             replace(node, bind=str(Address(host, port)), address=_public_address(public, port, place, advertise))
         )
     return replace(manifest, nodes=tuple(nodes))
+
+
+def dialled_here(bind: str) -> str:
+    """What programs of this machine dial to reach who listens on `bind`."""
+    address = Address.parse(bind)
+    return str(Address(LOOPBACK_OF.get(address.host, address.host), address.port))
+
+
+def _last_host(manifest: Manifest) -> str:
+    """Where the nodes listened last, else where they do if nobody says.
+
+    Raises:
+        OptionsError: it was an address of this machine, and is none any more.
+    """
+    bound = next((node.bind for node in manifest.nodes if node.bind), None)
+    if bound is None:
+        return LOOPBACK if manifest.is_whole else EVERYWHERE
+    host = Address.parse(bound).host
+    if not _is_own(host):
+        raise OptionsError(
+            f"the nodes here listened on {host}, which is no address of this machine any more",
+            hint="Name where to listen: --bind HOST[:PORT]; 0.0.0.0 is every address.",
+        )
+    return host
 
 
 def _public_host(host: str, advertise: str | None) -> str:
@@ -110,6 +135,16 @@ def _free_port(node: LocalNode, host: str, taken: set[int], *, is_whole: bool) -
         if port <= PORT_MAX and not _near(port, taken) and _is_free(host, port):
             return port
     raise PortTaken(f"no two neighbouring free ports were found on {host}", hint="Name one with --bind HOST:PORT.")
+
+
+def _is_own(host: str) -> bool:
+    """True where something could listen on `host`. A name is left to the node, which looks it up."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _near(port: int, taken: set[int]) -> bool:

@@ -19,6 +19,7 @@ from conflux.node.directory import FORMED, new_identity
 from conflux.node.opening import has_data
 from conflux.storage.lock import lock_holder
 from conflux.storage.reader import LogReader
+from conflux.transport.address import Address
 from conflux.transport.keys import ClusterKey
 
 DEFAULT_APP = "conflux.apps.list:app"
@@ -107,6 +108,27 @@ def check_again(manifest: Manifest, size: int | None, app: str | None, local: in
             f"the cluster {manifest.cluster!r} was formed with the app {manifest.app}, not {app}",
             hint=f"Leave --app out or give {manifest.app}; for another cluster name it: --cluster NAME",
         )
+
+
+def with_network(
+    manifest: Manifest, *, peers: tuple[str, ...], mdns: bool | None, bind: str | None, advertise: str | None
+) -> Manifest:
+    """The manifest with what was said of the network now, and where nothing was said, what was said last.
+
+    Where to listen and what to advertise go together: a new --bind without --advertise is all there is.
+
+    Raises:
+        OptionsError: a peer is no address that could be dialled.
+    """
+    for peer in peers:
+        if not Address.parse(peer).is_dialable:
+            raise OptionsError(f"nobody can dial {peer}: it only says where to listen", hint="Name a --peer HOST:PORT.")
+    return replace(
+        manifest,
+        peers=peers or manifest.peers,
+        mdns=manifest.mdns if mdns is None else mdns,
+        advertise=advertise if bind is not None else advertise or manifest.advertise,
+    )
 
 
 def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[list[LocalNode], list[str]]:

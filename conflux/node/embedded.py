@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,9 @@ class _HubDiscovery:
         return self._hub.addresses()
 
     def remarks(self) -> list[str]:
+        return []
+
+    def unreached(self, silent: Collection[str]) -> list[str]:
         return []
 
     def close(self) -> None:

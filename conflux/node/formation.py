@@ -20,7 +20,7 @@ from conflux import limits
 from conflux.node.directory import cluster_id
 from conflux.wire.peers import Founder, Hello, Proposal
 
-SILENT_SECONDS = 5.0  # a candidate that isn't heard for so long is none any more
+SILENT_SECONDS = 5.0  # who isn't heard for so long is gone: no candidate any more, and no place is kept for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +88,18 @@ class Formation:
         self._changed_s = now_s
         self._stands_by: dict[str, Proposal] = {}  # identity → the proposal it says it accepted
         self._said_never: dict[str, frozenset[str]] = {}  # identity → ids that it says it never accepts
+        self._stranger_heard_s: dict[str, float] = {}
+        self._gone: list[str] = []  # identities that were forgotten
         self._formed_id: str | None = None  # of a cluster that a founder says is formed
 
     def hear(self, hello: Hello, now_s: float) -> None:
         """Take a greeting."""
         if problem := self._mismatch(hello):
-            if len(self.strangers) < limits.CANDIDATES_MAX:
+            if hello.address in self.strangers or len(self.strangers) < limits.CANDIDATES_MAX:
                 self.strangers[hello.address] = problem
+                self._stranger_heard_s[hello.address] = now_s
             return
-        self.strangers.pop(hello.address, None)
+        self._forget_stranger(hello.address)
         identity = hello.founder.identity
         if identity not in self._heard_s and len(self._heard_s) >= limits.CANDIDATES_MAX:
             return
@@ -111,6 +114,11 @@ class Formation:
         elif self._candidates.get(identity) != hello.founder:
             self._candidates[identity] = hello.founder
             self._changed_s = now_s
+
+    def take_gone(self) -> list[str]:
+        """The identities that were forgotten since this was asked last."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def decide(self, now_s: float) -> Decision | None:
         """What is to be done now, if anything. Called again after each decision is carried out."""
@@ -222,10 +230,26 @@ class Formation:
         return None
 
     def _drop_silent(self, now_s: float) -> None:
-        for identity in [*self._candidates]:
-            if now_s - self._heard_s[identity] > SILENT_SECONDS:
-                del self._candidates[identity]
+        """Forget who went away. Founders of what is accepted stay: they are waited for.
+
+        What the others stood by, and what they said never to, they say again should they come back.
+        """
+        for address, heard_s in [*self._stranger_heard_s.items()]:
+            if now_s - heard_s > SILENT_SECONDS:
+                self._forget_stranger(address)
+        founders = {founder.identity for founder in self.accepted.founders} if self.accepted else set()
+        for identity in [each for each, heard_s in self._heard_s.items() if now_s - heard_s > SILENT_SECONDS]:
+            if self._candidates.pop(identity, None) is not None:
                 self._changed_s = now_s
+            if identity not in founders:
+                del self._heard_s[identity]
+                self._said_never.pop(identity, None)
+                self._stands_by.pop(identity, None)
+                self._gone.append(identity)
+
+    def _forget_stranger(self, address: str) -> None:
+        self.strangers.pop(address, None)
+        self._stranger_heard_s.pop(address, None)
 
     def _waiting_to_accept(self, accepted: Proposal) -> str:
         missing = sorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -18,6 +19,10 @@ from conflux.wire.frames import NOBODY, PeerFrame
 from conflux.wire.peers import RAFT_MESSAGES, AskSnapshot, Candidate, Hello, Removed, SnapshotGone, SnapshotPart
 
 FROM_UNKNOWN_MEMBERS = (*RAFT_MESSAGES, AskSnapshot, SnapshotGone, SnapshotPart, Removed)
+
+TELL_SECONDS = 1.0  # between two lines of the log on what is waited for
+
+_log = logging.getLogger("conflux.node")
 
 
 class Founding:
@@ -52,6 +57,8 @@ class Founding:
         self._on_candidate = on_candidate
         self._joining = None if join is None or directory.formed else Joining(directory.self, join)
         self._disk_full: str | None = None
+        self._told = ""
+        self._next_tell_s = now_s
         mine = directory.self
         self._formation = Formation(
             mine.founder,
@@ -80,7 +87,7 @@ class Founding:
         gone = self._membership.members if self._membership is not None else ()
         self._membership = membership
         for identity in set(gone) - set(membership.members):
-            self._links.forget(identity)
+            self._links.cut_off(identity)
         for member in membership.members_by_identity:
             self._links.expect(member.identity, member.address)
         self._note_members()
@@ -100,7 +107,7 @@ class Founding:
         remarks = sorted(self._formation.strangers.values())
         if self._disk_full is not None:
             remarks.append(f"disk full: {self._disk_full}")
-        return "; ".join([self._formation.waiting_for(), *remarks])
+        return "; ".join([self._formation.waiting_for(), *remarks, *self._links.remarks()])
 
     def settles_at_s(self) -> float | None:
         """See `Formation.settles_at_s`."""
@@ -117,12 +124,15 @@ class Founding:
             self._disk_full = str(error)
         else:
             self._disk_full = None
+        self._links.forget(self._formation.take_gone())
 
     def greet(self, now_s: float) -> None:
         """Greet all others, when it is time."""
         if self._links.wait_s(now_s) > 0:
             return
         forming = not self.directory.formed
+        if forming:
+            self._tell(now_s)
         lonely = forming or not self._others <= self._links.heard
         self._links.greet_all(self._hello(answer_me=lonely), now_s, forming=forming, lonely=lonely)
 
@@ -174,8 +184,7 @@ class Founding:
             return isinstance(frame.message, FROM_UNKNOWN_MEMBERS) and frame.sender not in membership.removed
         if frame.sender not in self._others:
             return False
-        if not self.directory.formed:
-            self._record(lambda _: self._formed())
+        self._record(lambda _: self._formed())
         return self.directory.formed
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -214,6 +223,15 @@ class Founding:
                 return False
         self._reread()
         return True
+
+    def _tell(self, now_s: float) -> None:
+        """What is waited for goes to the log too, whenever it changes."""
+        if now_s < self._next_tell_s:
+            return
+        waiting_for = self.waiting_for()
+        if waiting_for != self._told:
+            self._told, self._next_tell_s = waiting_for, now_s + TELL_SECONDS
+            _log.info("not formed yet: %s", waiting_for)
 
     def _formed(self) -> None:
         directories.record_formed(self.directory.storage)

@@ -49,7 +49,7 @@ class LaunchOptions:
     peers: tuple[str, ...] = ()
     bind: str | None = None
     advertise: str | None = None
-    mdns: bool = True
+    mdns: bool | None = None  # None: as at the last start
     forget: str | None = None
     election_timeout_ms: tuple[int, int] = (300, 500)
     heartbeat_interval_ms: int = 50
@@ -114,10 +114,13 @@ class Launcher:
                 beginnings.check_again(manifest, options.size, options.app, options.local)
             self._check(manifest)
             start, self.left = beginnings.to_start(manifest, options.cluster_dir, options.label)
-            manifest = with_addresses(
-                manifest, self._running(manifest, start), bind=options.bind, advertise=options.advertise
+            manifest = beginnings.with_network(
+                manifest, peers=options.peers, mdns=options.mdns, bind=options.bind, advertise=options.advertise
             )
-            _refuse_lonely_loopback(manifest, options)
+            manifest = with_addresses(
+                manifest, self._running(manifest, start), bind=options.bind, advertise=manifest.advertise
+            )
+            _refuse_lonely_loopback(manifest)
             key_file = beginnings.key_for(manifest, options.cluster_dir, options.key_file)
             manifest.save(options.cluster_dir)
             self._spawn_all(manifest, {node.label for node in start}, key_file)
@@ -171,8 +174,8 @@ class Launcher:
     def _spawn(self, manifest: Manifest, node: LocalNode, key_file: Path | None) -> Launched:
         options = self._options
         here = tuple(other.address for other in manifest.nodes if other is not node and other.address)
-        peers = (*here, *options.peers)
-        mdns = options.mdns and not manifest.is_whole and not Address.parse(node.address).is_loopback
+        peers = (*here, *manifest.peers)
+        mdns = manifest.mdns and not manifest.is_whole and not Address.parse(node.address).is_loopback
         spec = NodeSpec(
             cluster=manifest.cluster,
             label=node.label,
@@ -271,10 +274,10 @@ def _refuse_orphans(cluster_dir: Path) -> None:
         )
 
 
-def _refuse_lonely_loopback(manifest: Manifest, options: LaunchOptions) -> None:
+def _refuse_lonely_loopback(manifest: Manifest) -> None:
     """Nodes that listen on loopback alone can't be found from elsewhere, and are not announced."""
     node = manifest.nodes[0]
-    if not manifest.is_whole and not options.peers and Address.parse(node.address).is_loopback:
+    if not manifest.is_whole and not manifest.peers and Address.parse(node.address).is_loopback:
         raise OptionsError(
             f"{node.address} is this machine's own loopback, where no node of another machine can come",
             hint="Leave --bind out, or name an address on the network; on one machine, name the others with --peer.",

@@ -7,7 +7,9 @@ from typing import Any
 
 from conflux import limits
 from conflux.discovery.interface import Discovery
+from conflux.errors import OptionsError
 from conflux.raft.messages import Envelope
+from conflux.transport.address import Address
 from conflux.transport.interface import Channel
 from conflux.wire.frames import NO_CLUSTER, NOBODY
 from conflux.wire.peers import PEERS, Founder, Hello
@@ -15,6 +17,8 @@ from conflux.wire.peers import PEERS, Founder, Hello
 GREETING_SECONDS_FORMING = 0.05
 GREETING_SECONDS_MISSING = 0.2  # while a member's address is not confirmed
 GREETING_SECONDS = 2.0
+PATIENCE_SECONDS = 3.0  # then it is said that nothing answers at an address
+ADDRESSES_NAMED_MAX = 3
 
 
 class Links:
@@ -29,6 +33,9 @@ class Links:
         self._own = own
         self._discovery = discovery
         self._dialled: set[str] = set()
+        self._silent_since_s: dict[str, float] = {}  # dialled, and no link came about
+        self._greeted_since_s: dict[str, float] = {}  # dialled, and our greetings are taken
+        self._greeted_s = 0.0
         self._next_greeting_s = 0.0
         for address in known.values():
             self.dial(address)
@@ -65,7 +72,7 @@ class Links:
             self.addresses[identity] = address
             self.dial(address)
 
-    def forget(self, identity: str) -> None:
+    def cut_off(self, identity: str) -> None:
         """A node is a member no longer: its link is cut (J7)."""
         self.heard.discard(identity)
         address = self.addresses.pop(identity, None)
@@ -97,18 +104,46 @@ class Links:
         """Hand a Raft message to its receiver; if it is lost the core will notice."""
         self.send(envelope.receiver, envelope.message, envelope.term)
 
-    def greet(self, hello: Hello, address: str) -> None:
-        """Greet whoever is at `address`."""
+    def greet(self, hello: Hello, address: str) -> bool:
+        """Greet whoever is at `address`. False: there is no link."""
         frame = PEERS.encode_for_peer(hello, cluster=self.cluster_id, sender=self._own.identity, receiver=NOBODY)
-        self._channel.send(address, frame)
+        return self._channel.send(address, frame)
 
     def greet_all(self, hello: Hello, now_s: float, *, forming: bool, lonely: bool) -> None:
         """Greet everyone; again soon while someone is missing, else now and then, since addresses change."""
         pause_s = GREETING_SECONDS_FORMING if forming else GREETING_SECONDS_MISSING if lonely else GREETING_SECONDS
         self._next_greeting_s = now_s + pause_s
         self._keep(self._discovery.addresses()[: limits.PEERS_MAX - limits.MEMBERS_MAX])
+        self._greeted_s = now_s
         for address in sorted(self._dialled):
-            self.greet(hello, address)
+            noted, other = self._greeted_since_s, self._silent_since_s
+            if not self.greet(hello, address):
+                noted, other = other, noted
+            noted.setdefault(address, now_s)
+            other.pop(address, None)
+
+    def forget(self, identities: list[str]) -> None:
+        """These are gone, and were members of nothing: their addresses make room."""
+        for identity in identities:
+            self.addresses.pop(identity, None)
+            self.heard.discard(identity)
+
+    def remarks(self) -> list[str]:
+        """What people should know of the network, a sentence each: where it keeps nodes apart, or a key does."""
+        refusing = self._channel.refusing()
+        silent = self._for_long(self._silent_since_s).difference(refusing)
+        remarks = [*self._discovery.remarks(), *(f"{address} refuses our key" for address in refusing)]
+        if unreached := self._discovery.unreached(silent):
+            remarks.append(f"nothing answers at {_listed(unreached, peers=True)} (not up, or a firewall)")
+        deaf_to = [] if self.heard else sorted(self._for_long(self._greeted_since_s))
+        if deaf_to:
+            here = _listed([self.own_address], peers=True)
+            why = "a firewall, or a wrong --advertise"
+            remarks.append(f"{_listed(deaf_to)} can be dialled, and nothing comes back to {here} ({why})")
+        return remarks
+
+    def _for_long(self, since_s: dict[str, float]) -> set[str]:
+        return {address for address, began_s in since_s.items() if self._greeted_s - began_s >= PATIENCE_SECONDS}
 
     def _keep(self, discovered: list[str]) -> None:
         """Dial what discovery names, and hang up on whoever is neither named nor known: room for members stays."""
@@ -121,6 +156,8 @@ class Links:
     def _hang_up(self, address: str) -> None:
         self._channel.hang_up(address)
         self._dialled.discard(address)
+        self._silent_since_s.pop(address, None)
+        self._greeted_since_s.pop(address, None)
 
     def greet_soon(self) -> None:
         """There is news to tell: greet at the next occasion."""
@@ -129,3 +166,19 @@ class Links:
     def wait_s(self, now_s: float) -> float:
         """How long until the next greeting is due."""
         return max(0.0, self._next_greeting_s - now_s)
+
+
+def _listed(addresses: list[str], *, peers: bool = False) -> str:
+    """A few addresses for people, with the port that nodes dial where that is what matters."""
+    shown = addresses[:ADDRESSES_NAMED_MAX]
+    if peers:
+        shown = [_peers_port(address) for address in shown]
+    more = len(addresses) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _peers_port(address: str) -> str:
+    try:
+        return Address.parse(address).peer_endpoint.removeprefix("tcp://")
+    except OptionsError:
+        return address

@@ -175,10 +175,7 @@ class Node:
         """While the cluster forms: who or what is missing."""
         if self.replica is not None:
             return None
-        remarks = self._discovery.remarks()
-        if self.channel.counters().get("links_refused"):
-            remarks.append("a node that was dialled refused our key")
-        return "; ".join([self.founding.waiting_for(), *remarks])
+        return self.founding.waiting_for()
 
     def membership(self) -> Membership:
         """The members, as far as they are known."""

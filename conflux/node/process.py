@@ -21,6 +21,7 @@ from conflux.app import load_app
 from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.discovery.local import NODE_LOG, Runtime
 from conflux.errors import ConfluxError
+from conflux.node.addresses import dialled_here
 from conflux.node.loop import Loop
 from conflux.node.node import Node
 from conflux.node.opening import forget, open_directory, open_node
@@ -81,7 +82,11 @@ def main() -> int:
         signal.signal(signal_number, lambda _number, _frame: loop.stop())
     directory = Path(spec.directory)
     runtime = Runtime(
-        pid=os.getpid(), endpoint=node.channel.address, label=spec.label, identity=node.directory.self.identity
+        pid=os.getpid(),
+        endpoint=node.channel.address,
+        label=spec.label,
+        identity=node.directory.self.identity,
+        local=dialled_here(spec.bind),
     )
     runtime.save(directory)
     _answer({"pid": runtime.pid, "endpoint": runtime.endpoint, "identity": runtime.identity})

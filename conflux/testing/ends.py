@@ -82,6 +82,9 @@ class NodeEnd:
     def wake(self) -> None:
         self._wake()
 
+    def refusing(self) -> list[str]:
+        return []
+
     def counters(self) -> dict[str, int]:
         return dict(self._network.counts)
 
@@ -142,6 +145,9 @@ class ClientEnd:
 
     def receive(self, frames_max: int) -> list[tuple[str, bytes]]:
         return [self._inbox.popleft() for _ in range(min(frames_max, len(self._inbox)))]
+
+    def refusing(self) -> list[str]:
+        return []
 
     def wake(self) -> None:
         self._wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,9 @@ class _Discovery:
         return list(self._cluster.network.nodes)
 
     def remarks(self) -> list[str]:
+        return []
+
+    def unreached(self, silent: Collection[str]) -> list[str]:
         return []
 
     def close(self) -> None:

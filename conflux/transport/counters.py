@@ -25,8 +25,9 @@ class Counters:
     messages_malformed: int = 0  # from an admitted sender: not one frame, or a frame over the limit
     dials_refused: int = 0  # no address, or more than limits.PEERS_MAX of them
     handshakes_refused: int = 0  # someone came with a key that has no business at that port
-    handshakes_failed: int = 0  # someone came with another cluster's key, with none, with garbage, or in silence
-    links_refused: int = 0  # a node that this one dialled did not take the handshake
+    handshakes_failed: int = 0  # someone came with another cluster's key, with none, or with garbage
+    handshakes_cut_short: int = 0  # someone came and went, or was silent: a command that ended early, a probe
+    links_refused: int = 0  # a node that this one dialled did not take the handshake, or went away in it
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)

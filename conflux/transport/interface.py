@@ -53,6 +53,10 @@ class Channel(Protocol):
         """End a `poll` that waits, or the next one. The only method that is safe from any thread."""
         ...
 
+    def refusing(self) -> list[str]:
+        """Dialled addresses where something answers and does not take the handshake, again and again."""
+        ...
+
     def counters(self) -> dict[str, int]:
         """Counts since the channel was opened: the fields of `conflux.transport.counters.Counters`."""
         ...
@@ -77,6 +81,10 @@ class ClientChannel(Protocol):
 
     def receive(self, frames_max: int) -> list[tuple[str, bytes]]:
         """(address of the node, frame), oldest first."""
+        ...
+
+    def refusing(self) -> list[str]:
+        """As a node's."""
         ...
 
     def wake(self) -> None: ...

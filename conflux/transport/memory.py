@@ -164,6 +164,9 @@ class MemoryChannel:
     def wake(self) -> None:
         self._bell.ring()
 
+    def refusing(self) -> list[str]:
+        return []
+
     def counters(self) -> dict[str, int]:
         return self._counters.as_dict()
 
@@ -214,6 +217,9 @@ class MemoryClientChannel:
 
     def wake(self) -> None:
         self._bell.ring()
+
+    def refusing(self) -> list[str]:
+        return []
 
     def counters(self) -> dict[str, int]:
         return self._counters.as_dict()

@@ -23,7 +23,7 @@ from conflux.transport.sockets import drain_router, new_context, new_router, ser
 from conflux.transport.zap import Doorkeeper
 from conflux.transport.zeromq_links import Links
 from conflux.transport.zeromq_listen import advertised, allowed_bind, listen
-from conflux.transport.zeromq_monitor import HandshakeMonitor
+from conflux.transport.zeromq_monitor import HandshakeMonitor, Handshakes
 from conflux.transport.zeromq_poll import Waiting
 
 # The domains of ZAP, and what the two ports are called in the log.
@@ -131,6 +131,9 @@ class ZeroMQChannel:
     def wake(self) -> None:
         self._waiting.waker.wake()
 
+    def refusing(self) -> list[str]:
+        return self._links.refusing()
+
     def counters(self) -> dict[str, int]:
         return self._counters.as_dict()
 
@@ -151,13 +154,16 @@ class ZeroMQChannel:
         for socket, domain in ((self._peers, PEERS_DOMAIN), (self._clients, CLIENTS_DOMAIN)):
             serve_with(socket, pair, domain)
             self._waiting.watch(socket)
-            monitor = HandshakeMonitor(self._context, socket, partial(self._failed, domain.decode()))
+            monitor = HandshakeMonitor(self._context, socket, partial(self._shaken, domain.decode()))
             self._waiting.look_at(socket, monitor)
 
-    def _failed(self, port: str, count: int) -> None:
-        self._counters.handshakes_failed += count
-        message = "%d handshakes failed at %s: another cluster key, no key, cut short, or not Conflux."
-        self._complaints.complain(f"failed {port}", message, count, port)
+    def _shaken(self, port: str, handshakes: Handshakes) -> None:
+        """A handshake that was cut short is nothing to speak of: every command that ends early does that."""
+        self._counters.handshakes_cut_short += handshakes.cut_short
+        if handshakes.refused:
+            self._counters.handshakes_failed += handshakes.refused
+            message = "%d handshakes failed at %s: another cluster key, no key, or not Conflux."
+            self._complaints.complain(f"failed {port}", message, handshakes.refused, port)
 
 
 def _admitted(key: ClusterKey | None) -> dict[bytes, frozenset[bytes] | None]:

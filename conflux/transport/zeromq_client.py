@@ -27,6 +27,7 @@ class ZeroMQClientChannel:
             endpoint=lambda address: address.client_endpoint,
             keys=None if key is None else (key.client_pair(), key.peer_pair().public),
             are_read=True,
+            failures_min=1,  # it is spoken of only where no node ever answered
         )
         self._calls = 0
         self._closed = False
@@ -68,6 +69,9 @@ class ZeroMQClientChannel:
 
     def wake(self) -> None:
         self._waiting.waker.wake()
+
+    def refusing(self) -> list[str]:
+        return self._links.refusing()
 
     def counters(self) -> dict[str, int]:
         return self._counters.as_dict()

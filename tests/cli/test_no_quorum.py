@@ -78,12 +78,13 @@ def test_without_a_quorum(new_cluster):
 
 
 SLOW_APP = """
-import time, conflux
+import pathlib, time, conflux
 
 app = conflux.App()
 
 @app.method
 def slow(state, seconds):
+    pathlib.Path(__file__).with_name("begun").touch()
     time.sleep(float(seconds))
     return {"slept": seconds}
 
@@ -108,7 +109,7 @@ def test_ctrl_c_while_a_call_is_on_its_way_says_that_it_may_be_applied(new_clust
     (tmp_path / "slow.py").write_text(SLOW_APP)
     cluster = new_cluster(1, "--app", "slow:app", "--app-dir", str(tmp_path))
     process = start(cluster, "perform", "slow", "3")
-    time.sleep(1.0)
+    wait_until((tmp_path / "begun").exists)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=5)
     assert (process.returncode, out, err) == (130, "", "interrupted: the call may or may not be applied\n")

@@ -122,6 +122,9 @@ class Wire:
     def wake(self) -> None:
         self.woken += 1
 
+    def refusing(self) -> list[str]:
+        return []
+
     def counters(self) -> dict[str, int]:
         return {}
 

@@ -237,6 +237,8 @@ class Disk:
 class Model:
     """A few founders, their disks, and every greeting that was ever sent. Time stands still."""
 
+    now_s = 0.0
+
     def __init__(self, labels: str, size: int) -> None:
         self.labels, self.size = labels, size
         self.disks = {label: Disk() for label in labels}
@@ -279,7 +281,7 @@ class Model:
             self.refuse_late_proposal(to, disk.accepted)
             return
         said = hello(who, self.size, accepted=disk.accepted, nevers=tuple(sorted(disk.nevers)), formed=disk.formed)
-        self.nodes[to].hear(said, 0)
+        self.nodes[to].hear(said, self.now_s)
 
     def refuse_late_proposal(self, label: str, late: Proposal | None) -> None:
         """What `Node` does for a formation that is over."""
@@ -293,7 +295,7 @@ class Model:
 
     def decide(self, label: str) -> None:
         node, disk = self.nodes[label], self.disks[label]
-        match node.decide(0):
+        match node.decide(self.now_s):
             case Accept(accepted):
                 disk = replace(disk, accepted=accepted)
             case Never(refused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -14,7 +15,9 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from conflux.node.launcher import LAUNCH_LOCK
 from tests.process.cluster import Cluster, Ran, conflux
+from tests.process.rows import row
 
 APP = """
 import conflux
@@ -77,11 +80,13 @@ def three(start_cluster: Callable[..., Cluster]) -> Cluster:
     return cluster
 
 
+@row("nothing, and no `--cluster-size`")
 def test_nothing_there_and_no_size(tmp_path: Path) -> None:
     assert_refused(start(tmp_path / "new"), 2, "--cluster-size")
     assert not (tmp_path / "new").exists()
 
 
+@row("nothing", "all nodes run")
 def test_all_running(start_cluster: Callable[..., Cluster]) -> None:
     cluster = start_cluster(3)
     before = (cluster.data_dir / "conflux" / "cluster.json").read_bytes()
@@ -89,11 +94,13 @@ def test_all_running(start_cluster: Callable[..., Cluster]) -> None:
     assert (cluster.data_dir / "conflux" / "cluster.json").read_bytes() == before
 
 
+@row("all directories, nothing runs")
 def test_again_without_the_size(three: Cluster) -> None:
     assert start(three.data_dir).status == 0
     assert three.state() == ["kept"]
 
 
+@row("another `--cluster-size` than at formation", "another `--app` than at formation")
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -107,6 +114,7 @@ def test_another_size_or_app_changes_nothing(three: Cluster, options: tuple[str,
     assert fingerprint(three.data_dir) == before
 
 
+@row("a node's directory is missing or empty, and the cluster has formed")
 def test_a_directory_is_missing(three: Cluster) -> None:
     shutil.rmtree(three.data_dir / "conflux" / "n2")
     assert_one_left_out(start(three.data_dir), "n2", "missing", "voted")
@@ -121,6 +129,7 @@ def test_a_directory_is_wiped(three: Cluster) -> None:
     assert not list((three.data_dir / "conflux" / "n2").glob("*.mdb"))
 
 
+@row("a directory is damaged: a flipped byte, a cut file")
 def test_a_flipped_byte(three: Cluster) -> None:
     data = three.data_dir / "conflux" / "n2" / "data.mdb"
     content = data.read_bytes()
@@ -133,6 +142,7 @@ def test_a_flipped_byte(three: Cluster) -> None:
     assert three.state() == ["kept"]
 
 
+@row("a directory is of another cluster or node")
 def test_c14_a_directory_of_another_cluster(three: Cluster, start_cluster: Callable[..., Cluster]) -> None:
     other = start_cluster(3)
     other.run("stop")
@@ -154,6 +164,7 @@ def test_c15_two_directories_were_mixed_up(three: Cluster) -> None:
     assert len([line for line in ran.err.splitlines() if line.startswith(("n1", "n2"))]) == 2, ran.err
 
 
+@row("a directory was written by a later version")
 def test_c16_a_directory_of_a_newer_format(three: Cluster) -> None:
     place = three.data_dir / "conflux" / "n2"
     raise_format_version(place)
@@ -171,6 +182,7 @@ def raise_format_version(directory: Path) -> None:
         transaction.put(key, head + struct.pack(">I", zlib.crc32(head)) + value[16:], db=database)
 
 
+@row("nodes' directories without `cluster.json`")
 def test_no_manifest(three: Cluster) -> None:
     (three.data_dir / "conflux" / "cluster.json").unlink()
     before = fingerprint(three.data_dir)
@@ -178,6 +190,7 @@ def test_no_manifest(three: Cluster) -> None:
     assert fingerprint(three.data_dir) == before
 
 
+@row("a remembered port is taken")
 def test_a_remembered_port_is_taken(three: Cluster) -> None:
     nodes = json.loads((three.data_dir / "conflux" / "cluster.json").read_text())["nodes"]
     host, _, port = nodes[0]["address"].rpartition(":")
@@ -189,6 +202,7 @@ def test_a_remembered_port_is_taken(three: Cluster) -> None:
         three.run("stop")
 
 
+@row("a port that was asked for with `--bind` is taken")
 def test_a_port_that_was_asked_for_is_taken(tmp_path: Path) -> None:
     with socket.socket() as squatter:
         squatter.bind(("127.0.0.1", 0))
@@ -199,9 +213,50 @@ def test_a_port_that_was_asked_for_is_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@row("the app can't be imported, or can't run")
 def test_an_app_that_can_not_be_imported(tmp_path: Path) -> None:
     assert_refused(start(tmp_path / "new", "--cluster-size", "1", "--app", "nowhere:app"), 1, "nowhere:app")
     assert not (tmp_path / "new").exists()
+
+
+@row("all directories, some nodes run")
+def test_some_run(start_cluster: Callable[..., Cluster]) -> None:
+    cluster = start_cluster(3)
+    assert cluster.run("stop", "--id", "n2").status == 0
+    ran = start(cluster.data_dir)
+    assert ran.status == 0, ran.err
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["n2"]
+
+
+@row("the same before the cluster has formed (a first start was cut short)")
+def test_a_first_start_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "conflux"
+    assert start(tmp_path / "new", "--cluster-size", "3", "--timeout", "0.001").status in (0, 4)
+    conflux("stop", data_dir=tmp_path / "new")
+    for label in ("n1", "n2", "n3"):  # as if none of them had come so far
+        shutil.rmtree(place / label)
+    assert start(tmp_path / "new").status == 0
+    conflux("stop", data_dir=tmp_path / "new")
+
+
+@row("no node can be started")
+def test_no_node_can_be_started(three: Cluster) -> None:
+    for label in ("n1", "n2", "n3"):
+        raise_format_version(three.data_dir / "conflux" / label)
+    before = fingerprint(three.data_dir)
+    assert_refused(start(three.data_dir), 1, "format 99")
+    assert fingerprint(three.data_dir) == before
+
+
+@row("another `conflux start` is at work there")
+def test_another_start_is_at_work(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "conflux"
+    place.mkdir(parents=True)
+    with open(place / LAUNCH_LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = start(tmp_path / "new", "--cluster-size", "1")
+    line = f"another `conflux start` is at work in {place}. Wait for it, then see `conflux status`."
+    assert_refused(ran, 1, line)
 
 
 def test_a_method_and_a_reducer_that_raise_on_the_leader(start_cluster: Callable[..., Cluster], tmp_path: Path) -> None:

@@ -256,6 +256,28 @@ def test_d9_a_wrong_cluster_key_is_counted_on_both_sides_and_logged_once(keyed, 
     assert len(lines) == 2
 
 
+def test_a_handshake_that_is_cut_short_is_counted_and_not_spoken_of(keyed, caplog):
+    """A command that ends early, a probe of a port: nobody's key is wrong."""
+    caplog.set_level(logging.WARNING, "conflux.transport")
+    node = keyed.node()
+    address = Address.parse(node.address)
+    for offset in (0, 1):
+        with tcp(address, port_offset=offset) as connection:
+            connection.sendall(b"\xff" + b"\0" * 7 + b"\x01\x7f\x03")  # the beginning of ZMTP's greeting
+    keyed.until(lambda: node.counters()["handshakes_cut_short"] == 2, "both are counted")
+    assert node.counters()["handshakes_failed"] == 0 and complaints(caplog) == []
+
+
+def test_d9_who_refuses_is_named_and_who_went_away_once_is_not(keyed):
+    node, other = keyed.node(), keyed.add(ZeroMQChannel("127.0.0.1:0", key=ClusterKey.generate()))
+    peer = keyed.node()
+    keyed.linked(node, peer)
+    node.dial(other.address)
+    keyed.until(lambda: node.refusing() == [other.address], "the one of another key is named")
+    node.hang_up(other.address)
+    assert node.refusing() == []
+
+
 def test_d9_reconnecting_slows_down(zeromq):
     dealer = sockets.new_dealer(sockets.new_context(), ipv6=False)
     assert dealer.getsockopt(zmq.RECONNECT_IVL) < dealer.getsockopt(zmq.RECONNECT_IVL_MAX)
