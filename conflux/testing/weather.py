@@ -58,9 +58,9 @@ FAULTS = (
     "transfer leadership",
     "triangle",
     "clock jumps",
-    "the leader's clock is an hour off",
-    "a request is lost in a session's window",
-    "restored from its state's encoding",
+    "the leader is an hour off",
+    "a request is lost in its window",
+    "restored from its encoding",
 )
 
 
