@@ -31,7 +31,7 @@ HASH_SEED = "0"
     ],
 )
 @click.option(
-    "--app", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="Your app; default: one of its own."
+    "--app", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="Default: an app of its own."
 )
 @click.option("--app-dir", metavar="DIR", help="Where to look for the app's module first; default: here.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="The first seed; alone, only this one.")

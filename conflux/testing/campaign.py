@@ -59,6 +59,7 @@ SOMETIMES_OF_THE_JOURNAL = (
     "calls: UnknownMethod",
     "calls: Busy",
     "calls: NotReady",
+    "histories of registers: linearizable",
 )
 
 

@@ -38,7 +38,7 @@ def conflux_cluster() -> Iterator[Callable[..., list[Conflux]]]:
 
         def make(app: App[Any, Any], size: int = 3, **options: Any) -> list[Conflux]:
             channel = {"name": "memory", "hub": f"pytest {next(_numbers)}"}
-            chosen = {"channel": channel, "cluster_size": size} | options
+            chosen: dict[str, Any] = {"channel": channel, "cluster_size": size} | options
             return [stack.enter_context(Conflux(app, id=f"n{number}", **chosen)) for number in range(1, size + 1)]
 
         yield make
