@@ -56,6 +56,18 @@ def rejections_are_answered_before_they_commit(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(leadership.Leadership, "_await", hasty)
 
 
+def sessions_are_called_expired_at_once(patch: pytest.MonkeyPatch) -> None:
+    """What ended them may be lost with the leader, or another leader has opened them since."""
+    whole = leadership.Leadership._judge
+
+    def hasty(self, turn, pending, origin, request):
+        whole(self, turn, pending, origin, request)
+        while pending.expired:
+            self._refuse(*pending.expired.pop())
+
+    patch.setattr(leadership.Leadership, "_judge", hasty)
+
+
 def answers_leave_before_the_sync(patch: pytest.MonkeyPatch) -> None:
     whole = leadership.Leadership.turn
 
@@ -220,6 +232,7 @@ def requests_are_dropped_when_leadership_ends(patch: pytest.MonkeyPatch) -> None
 MUTANTS: tuple[Mutant, ...] = (
     sessions_are_checked_on_committed_state,
     rejections_are_answered_before_they_commit,
+    sessions_are_called_expired_at_once,
     answers_leave_before_the_sync,
     effects_are_carried_out_before_the_sync,
     what_was_sent_counts_as_not_applied,

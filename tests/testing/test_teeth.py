@@ -35,6 +35,13 @@ def weather(seed: int, mutant: mutants.Mutant) -> Weather:
         bounds = {("conflux.limits", "APPLY_SLICE_SECONDS"): 0.0}
         clients = replace(clients, reads=0.5)
         return replace(drawn, clients=clients, bounds=bounds, faults={}, network=NetworkKnobs(loss=0.05))
+    if mutant is mutants.sessions_are_called_expired_at_once:
+        clients = ClientKnobs(clients=4, pause_s=0.01, reads=0.0, watchers=0.0, deadline=0.0, renewals=0.0)
+        faults = {"client cut off": 3.0, "isolate the leader": 1.0, "one-way partition": 1.0, "pause the leader": 1.0}
+        bounds = {("conflux.limits", "SESSION_SECONDS"): 1}
+        network = replace(drawn.network, loss=0.02)
+        drawn = replace(drawn, clients=clients, faults=faults, bounds=bounds, network=network, disk=DiskKnobs())
+        return replace(drawn, fault_pause_s=0.3, fault_s_max=2.0)
     if mutant is mutants.the_disk_forgets_votes:
         return replace(drawn, disk=DiskKnobs(crash=0.03, kept=1.0), fault_s_max=0.05)
     return drawn
