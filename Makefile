@@ -28,7 +28,7 @@ types: bootstrap-dev ## mypy, strict
 check: lint types test ## lint, types and test
 
 sim: bootstrap-dev ## clusters in the simulator, with faults
-	@$(PYTHON_HERE) -m conflux simulate --seeds $(SEEDS) --steps 5500 --jobs 2 $(ARGS)
+	@$(PYTHON_HERE) -m conflux simulate --seeds $(SEEDS) --steps 5000 --jobs 2 $(ARGS)
 
 faults: bootstrap-dev ## real processes under fire: kill -9, pauses, partitions, full disks
 	@CONFLUX_FAULTS=1 $(PYTHON_HERE) -m pytest tests/faults -q $(ARGS)

@@ -44,6 +44,25 @@ def test_seeds_are_counted_and_summed_up(capsys):
     assert "3 seeds, 0 failed" in output and "never happened:" in output and "elections won" in output
 
 
+def test_seeds_side_by_side_come_to_the_same(capsys):
+    sums = []
+    for jobs in ("1", "2"):
+        assert main(["simulate", "--seeds", "4", "--steps", "150", "--jobs", jobs, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        sums.append((told["steps"], told["counts"]))
+    assert sums[0] == sums[1]
+
+
+def test_a_reader_of_a_trace_may_leave(monkeypatch, capsys):
+    def gone(_line: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command.output, "print_line", gone)
+    monkeypatch.setattr("conflux.cli.output.abandon_stdout", lambda: None)
+    assert main(["simulate", "--seed", "4", "--steps", "50", "--trace"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_json_says_the_same(capsys):
     assert main(["simulate", "--seeds", "2", "--steps", "200", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
