@@ -15,7 +15,7 @@ from conflux.testing.history import Call, History
 from conflux.testing.search import Operation, Verdict, search
 from conflux.testing.violation import require
 
-CALLS_OF_ONE_REGISTER = 24  # then comes another: a search takes the longer the more there is in it
+CALLS_OF_ONE_REGISTER = 16  # then comes another: a search takes the longer the more there is in it
 VALUES = 4  # few, so that a compare often finds what it expects
 READ = "read"
 
@@ -88,7 +88,7 @@ def register_model(state: Any, what: Any, told: Any) -> tuple[Any] | None:
                 return (value,) if state == expected else None
             if told is not None:
                 return (state,) if told[0] == state != expected else None
-            return (value,) if state == expected else (state,)
+            return (value,) if state == expected else None
     return None
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 from math import inf
 from typing import Any
 
-LOOKS_MAX = 100_000
+LOOKS_MAX = 10_000
 
 
 class Verdict(Enum):
@@ -53,11 +53,11 @@ def search(operations: Sequence[Operation], model: Model, initial: Hashable, loo
         looks += 1
         if looks > looks_max:
             return Verdict.TOO_LONG
-        for place in _next_ones(ordered, done):
+        for place in sorted(_next_ones(ordered, done), key=lambda place: ordered[place].returned_s, reverse=True):
             operation = ordered[place]
             after = model(state, operation.what, operation.told)
-            if after is None:
-                continue
+            if after is None or (operation.returned_s == inf and after[0] == state):
+                continue  # what nobody was told of and changes nothing needs no place
             step = (done | 1 << place, after[0])
             if step not in seen:
                 seen.add(step)
@@ -69,7 +69,8 @@ def _next_ones(ordered: Sequence[Operation], done: int) -> list[int]:
     """Those that may come next: not done, and begun before any other that is not done was over."""
     found = []
     first_return_s = inf
-    for place, operation in enumerate(ordered):
+    for place in range((~done & (done + 1)).bit_length() - 1, len(ordered)):
+        operation = ordered[place]
         if operation.invoked_s > first_return_s:
             break
         if not done >> place & 1:
