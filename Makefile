@@ -3,7 +3,7 @@
 
 PYTHON_HERE = .venv/bin/python
 ARGS =
-SEEDS = 400
+SEEDS = 2000
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 CYCLES = 50
 
@@ -30,7 +30,7 @@ types: bootstrap-dev ## mypy, strict
 check: lint types test ## lint, types and test
 
 sim: bootstrap-dev ## clusters in the simulator, with faults
-	@$(PYTHON_HERE) -m conflux.testing --seeds 0:$(SEEDS) --steps 5000 --jobs 2 $(ARGS)
+	@$(PYTHON_HERE) -m conflux simulate --seeds $(SEEDS) --steps 5000 --jobs 2 $(ARGS)
 
 teeth: bootstrap-dev ## errors put into Conflux on purpose: each must be found
 	@$(PYTHON_HERE) -m tests.teeth --jobs 2 $(ARGS)

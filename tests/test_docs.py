@@ -297,6 +297,7 @@ def test_the_fields_of_json_are_those_in_the_docs(tmp_path: Path, stop_at_the_en
     assert set(said("bench", "--yes", "--seconds", "0.2", "--warm-up", "0")[0]) == fields("bench")
     assert set(said("keygen", "a.key")[0]) == fields("keygen")
     assert set(said("perform", "nothing-of-the-kind", status=5)[0]) == set(cli_reference.ERROR)
+    assert set(said("simulate", "--steps", "100")[0]) == fields("simulate")
     said("stop")
     assert set(said("destroy", status=2)[0]) == fields("destroy", 1)
     assert set(said("destroy", "--yes")[0]) == fields("destroy")

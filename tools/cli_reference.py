@@ -218,6 +218,21 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
         ("One object", {"removed": "paths that are gone"}),
         ("Without `--yes` (status 2)", {"would_remove": "paths that would go"}),
     ],
+    "simulate": [
+        (
+            "One object",
+            {
+                "seeds": "how many were run",
+                "failed": "a list of objects `seed`, `problem`, `command`: the command shows that run again",
+                "smallest": "the command of the smallest run that still fails as the first of them does; else null",
+                "steps": "messages, requests and disk completions that nodes handled",
+                "idle_turns": "turns of nodes in which nothing but time passed",
+                "seconds": "of the processor, in all runs",
+                "counts": "how often what happened, by name",
+                "never": "what should happen sometimes over many seeds, and did not",
+            },
+        )
+    ],
     "completion": [("The script is printed as it is", {})],
 }
 

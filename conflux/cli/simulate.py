@@ -30,7 +30,9 @@ HASH_SEED = "0"
         "conflux simulate --seed 7 --trace",
     ],
 )
-@click.option("--app", metavar="MODULE:ATTR", envvar="CONFLUX_APP", help="Your app; default: one made for this.")
+@click.option(
+    "--app", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="Default: an app of its own."
+)
 @click.option("--app-dir", metavar="DIR", help="Where to look for the app's module first; default: here.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="The first seed; alone, only this one.")
 @click.option("--seeds", type=click.IntRange(min=1), help="How many seeds to run.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -59,6 +60,7 @@ SOMETIMES_OF_THE_JOURNAL = (
     "calls: UnknownMethod",
     "calls: Busy",
     "calls: NotReady",
+    "histories of registers: linearizable",
 )
 
 
@@ -118,6 +120,8 @@ def run(job: Job, tell: Callable[[str], None] | None = None) -> Report:
     try:
         with simulation:
             simulation.run(job.steps)
+    except BrokenPipeError:
+        raise  # whoever read the trace has gone
     except Exception as error:  # whatever it is, the seed that does it is what is asked for
         report.problem = f"{type(error).__name__}: {error}"
         report.frames = "".join(traceback.format_exception(error)[-6:])
@@ -134,8 +138,14 @@ def run_all(jobs: Iterator[Job], processes: int) -> Iterator[Report]:
         yield from map(run, jobs)
         return
     # A fork has this process's hashes of strings: an order that depends on them is the same when a seed runs again.
-    with get_context("fork").Pool(processes) as pool:
+    with get_context("fork").Pool(processes, _ignore_signals) as pool:
         yield from pool.imap_unordered(run, jobs)
+
+
+def _ignore_signals() -> None:
+    """Ctrl-C goes to all processes of a terminal, and is this one's parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def shrink(job: Job, seconds: float, tell: Callable[[str], None] = lambda line: None) -> Job:

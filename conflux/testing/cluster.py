@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from conflux.app import App
+from conflux.client.committed import Committed
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.testing.checkers import Checker
 from conflux.testing.clients import SimulatedClient
@@ -194,8 +195,11 @@ class SimulatedCluster:
         ]
 
     def _answered(self, call: Call) -> None:
-        self.trace.note(call.client, "is told", call.number, call.method, call.args[:1], call.result)
-        self.counts[f"calls: {type(call.result).__name__}"] += 1
+        kind, result = type(call.result).__name__, call.result
+        revision = result.revision if isinstance(result, Committed) else None
+        shown = (call.number, call.method, call.args[:1], result)
+        self.trace.note(call.client, "is told", call.number, kind, revision, shown=shown)
+        self.counts[f"calls: {kind}"] += 1
         for tell in self.tell_answered:
             tell(call)
 

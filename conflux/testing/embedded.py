@@ -89,11 +89,11 @@ class EmbeddedClient:
 
     def _tapped(self, origin: Any, message: Any) -> None:
         if origin is HERE:
-            self._cluster.trace.note(self.name, "asks its node:", str(message)[:200])
+            self._cluster.trace.message(self.name, "asks its node:", message)
             if isinstance(message, Perform):
                 self._cluster.history.was_sent(message)
         self._hand_on(origin, message)
 
     def _taken(self, message: Any) -> None:
-        self._cluster.trace.note(self.name, "hears from its node:", str(message)[:200])
+        self._cluster.trace.message(self.name, "hears from its node:", message)
         self._take(message)

@@ -69,11 +69,11 @@ class Faults:
                 self._victim().platter.stalled_until_s = until_s
             case "clock jumps":
                 self._victim().clock.jump(cluster.random.uniform(-HOUR_S, HOUR_S))
-            case "the leader's clock is an hour off":
+            case "the leader is an hour off":
                 self._victim(leader=True).clock.jump(cluster.random.choice([-HOUR_S, HOUR_S]))
-            case "a request is lost in a session's window":
+            case "a request is lost in its window":
                 cluster.network.lose_request_until_s = until_s
-            case "restored from its state's encoding":
+            case "restored from its encoding":
                 self._victim().restore_from_encoding()
             case "take a snapshot" | "add a node" | "remove a node" | "replace a node" | "promote a node":
                 self._operators.act(kind)

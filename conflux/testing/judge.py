@@ -6,8 +6,10 @@ rejections and "nothing" are outcomes like any other, and right only in the stat
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf
 from typing import Any
 
@@ -212,20 +214,40 @@ def check_order(judge: Judge, history: History) -> None:
             calls.append(Slotted(placed.position, call.invoked_s, returned_s, call))
             slot = 2 * placed.revisions_before + (1 if placed.revision else 0)
             everything.append(Slotted(slot, call.invoked_s, returned_s, call))
+    unnamed = []
     for read in history.reads:
+        if read.index < 0:
+            unnamed.append(read)
+            continue
         revision = _revision_of(judge, read)
         if read.linearizable:
             everything.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
+    everything += _placed_reads(judge, unnamed, everything)
     check_real_time(calls)
     check_real_time(everything)
 
 
-def _revision_of(judge: Judge, read: Read) -> int:
-    """The revision that a read shows; whoever reads through the node itself is told the state alone."""
-    if read.index < 0:
+def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]) -> list[Slotted]:
+    """Reads through the node itself, which are told the state alone: it may have been that of several revisions.
+
+    Each gets the first one that real time leaves it. A later one would leave less to the reads behind it, so a history
+    in which this goes wrong has no other way to go right.
+    """
+    over = sorted((other.returned_s, other.slot) for other in others)
+    highest = [0, *accumulate((slot for _, slot in over), max)]
+    placed: list[Slotted] = []
+    for read in sorted(reads, key=lambda read: read.invoked_s):
+        earlier = [before.slot for before in placed if before.returned_s < read.invoked_s]
+        slot = max([highest[bisect_left(over, (read.invoked_s, 0))], *earlier])
         found = [revision for revision, state in enumerate(judge.states_of_revisions) if state == read.state]
         require(found, "a read shows a state that was: {}", read)
-        return found[-1]
+        revision = next((revision for revision in found if 2 * revision >= slot), found[-1])
+        placed.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
+    return placed
+
+
+def _revision_of(judge: Judge, read: Read) -> int:
+    """The revision that a read shows."""
     require(read.index < len(judge.states), "a read shows index {}, which was never committed: {}", read.index, read)
     require(read.state == judge.states[read.index], "a read shows the state at its index: {}", read)
     require(read.revision == judge.revisions[read.index], "a read names the revision at its index: {}", read)

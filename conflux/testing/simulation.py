@@ -18,6 +18,7 @@ from conflux.testing.history import Call
 from conflux.testing.judge import Judge, check_calls, check_order, check_watch
 from conflux.testing.linearizability import Append, ListRead, check_append_only
 from conflux.testing.purity import PureReducer
+from conflux.testing.registers import check_registers, draw_registers_call, registers
 from conflux.testing.trace import Trace
 from conflux.testing.violation import Violation, require
 from conflux.testing.weather import Weather
@@ -62,11 +63,12 @@ class Simulation:
         self.seed = seed
         self.weather = weather or Weather.draw(Random(seed), nodes)
         self.trace = Trace(tell)
-        self._is_journal = app is None
-        self._app = app or journal()
+        self._is_own = app is None
+        self._app = app or (registers() if self.weather.registers else journal())
         purity = PureReducer()
         with self.weather.applied():
-            call = draw_call or (draw_journal_call if app is None else calls_of(app.methods))
+            own = draw_registers_call if self.weather.registers else draw_journal_call
+            call = draw_call or (own if app is None else calls_of(app.methods))
             watched = purity.watching(app) if app is not None else self._app
             # Whoever is given the weather has the same run: it is drawn beside it.
             self.cluster = SimulatedCluster(watched, call, self.weather, Random(f"run {seed}"), self.trace)
@@ -205,7 +207,10 @@ class Simulation:
         check_order(judge, history)
         for watched in history.watches:
             check_watch(judge, watched)
-        if self._is_journal:
+        if self._is_own and self.weather.registers:
+            proof = not self.weather.network.duplicates_requests
+            self.cluster.counts += check_registers(history, refusals_are_proof=proof)
+        elif self._is_own:
             self._check_journal(judge)
         else:
             check_order_elsewhere(self._app, [action for _, action, _ in judge.events], judge.states_of_revisions)

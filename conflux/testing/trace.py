@@ -34,12 +34,21 @@ class Trace:
         """The hash of all that was noted."""
         return self._hash.hexdigest()
 
-    def note(self, place: str, what: str, *details: Any) -> None:
-        """Something happened."""
-        line = f"{self.now_s():.6f} {place} {what} {' '.join(map(str, details))}"
-        self._hash.update(line.encode())
+    def note(self, place: str, what: str, *details: Any, shown: Any = None) -> None:
+        """Something happened.
+
+        Args:
+            shown: what readers see instead of the details; put into words for them alone.
+        """
+        now_s = self.now_s()
+        self._hash.update(f"{now_s!r} {place} {what} {details}".encode())
         if self._tell is not None:
-            self._tell(self._named(line))
+            text = " ".join(map(str, details)) if shown is None else _cut(str(shown))
+            self._tell(self._named(f"{now_s:.6f} {place} {what} {text}"))
+
+    def message(self, place: str, what: str, message: Any) -> None:
+        """A message went by without a frame."""
+        self.note(place, what, CLIENTS.encode_for_client(message), shown=message)
 
     def frame(self, source: str, place: str, frame: bytes, between_nodes: bool) -> None:
         """A frame arrived."""

@@ -69,9 +69,9 @@ FAULTS = (
     "promote a node",
     "triangle",
     "clock jumps",
-    "the leader's clock is an hour off",
-    "a request is lost in a session's window",
-    "restored from its state's encoding",
+    "the leader is an hour off",
+    "a request is lost in its window",
+    "restored from its encoding",
 )
 
 
@@ -118,6 +118,7 @@ class Weather:
     calm_s: float = 0.0  # before the first fault
     fault_pause_s: float = 1.0  # mean time between faults
     fault_s_max: float = 1.0  # how long one lasts at most
+    registers: bool = False  # the simulation's own app is registers, not a journal
     faults: dict[str, float] = field(default_factory=dict)  # which, and how often against each other
 
     @classmethod
@@ -152,6 +153,7 @@ class Weather:
             fault_pause_s=max(FAULT_PAUSE_S_MIN, longest_s * random.choice([0.5, 2, 5, 20]) / max(harsh, 0.1)),
             fault_s_max=longest_s * random.choice([0.5, 2, 5]),
             faults={fault: random.random() for fault in FAULTS if random.random() < 0.6},
+            registers=random.random() < 0.2,
         )
 
     def without(self, faults: Iterable[str]) -> Weather:

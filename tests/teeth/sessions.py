@@ -16,7 +16,7 @@ from conflux.store.session import Session
 from conflux.store.turn import Turn
 from conflux.testing.disk import DiskKnobs
 from conflux.testing.network import NetworkKnobs
-from conflux.testing.weather import Weather
+from conflux.testing.weather import ClientKnobs, Weather
 from conflux.wire.clients import Rejection
 from tests.teeth.hunts import Nodes
 from tests.teeth.mutant import mutant
@@ -191,3 +191,26 @@ def a_rejection_takes_a_revision(patch: pytest.MonkeyPatch) -> None:
         return whole(self, error, by_reducer=by_reducer)
 
     patch.setattr(Turn, "_rejected", counted)
+
+
+def short_sessions(weather: Weather) -> Weather:
+    """Sessions that expire while their clients or their leaders are cut off."""
+    clients = ClientKnobs(clients=4, pause_s=0.01, reads=0.0, watchers=0.0, deadline=0.0, renewals=0.0)
+    faults = {"client cut off": 3.0, "isolate the leader": 1.0, "one-way partition": 1.0, "pause the leader": 1.0}
+    bounds = {("conflux.limits", "SESSION_SECONDS"): 1}
+    network = replace(weather.network, loss=0.02)
+    weather = replace(weather, clients=clients, faults=faults, bounds=bounds, network=network, disk=DiskKnobs())
+    return replace(weather, fault_pause_s=0.3, fault_s_max=2.0)
+
+
+@mutant("sessions", codes="F3", hunt=Nodes(short_sessions, label="short sessions"))
+def sessions_are_called_expired_at_once(patch: pytest.MonkeyPatch) -> None:
+    """What ended them may be lost with the leader, or another leader has opened them since."""
+    whole = leadership.Leadership._judge
+
+    def hasty(self, turn, pending, origin, request):
+        whole(self, turn, pending, origin, request)
+        while pending.expired:
+            self._refuse(*pending.expired.pop())
+
+    patch.setattr(leadership.Leadership, "_judge", hasty)

@@ -38,8 +38,7 @@ def test_clusters_in_simulated_weather_keep_every_promise():
     ran = 0
     for seed in chosen:
         report = run_seed((seed, STEPS, False))
-        command = f"python -m conflux.testing --seed {seed} --steps {STEPS} --trace"
-        assert not report.problem, f"{report.problem}\n{command}"
+        assert not report.problem, f"{report.problem}\n{report.job.command()}"
         counts += report.counts
         ran += 1
         if time.process_time() > end:
@@ -60,6 +59,16 @@ def test_one_seed_is_one_history_in_every_process():
         outputs.append(run.stdout)
     assert outputs[0] == outputs[1]
     assert len({line.split()[0] for line in outputs[0].splitlines()}) == 3
+
+
+def test_the_command_gives_one_trace_in_every_process():
+    outputs = []
+    for hash_seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-m", "conflux", "simulate", "--seed", "3", "--steps", "800", "--trace"]
+        run = subprocess.run(command, check=True, env=environment, cwd=ROOT, capture_output=True, text=True)
+        outputs.append(run.stdout)
+    assert outputs[0].splitlines()[:-1] == outputs[1].splitlines()[:-1]  # the last line has a speed in it
 
 
 def test_weather_is_drawn_from_the_seed_and_its_bounds_end_with_it():
@@ -102,15 +111,23 @@ def test_a_reducer_that_draws_lots_is_found():
     lots = Random(1)
     app.reducer(lambda state, action: (state or 0) + (lots.choice([1, 2]) if action else 0))
     with (
-        pytest.raises(Violation, match="equal"),
+        pytest.raises(Violation, match="two states for one state and action"),
         Simulation(app, nodes=3, seed=5, draw_call=lambda random, number: ("add", [1])) as simulation,
     ):
         simulation.run(3000)
 
 
-def test_an_app_needs_its_calls():
-    with pytest.raises(OptionsError, match="draw_call"):
-        Simulation(counter())
+def test_an_app_that_says_nothing_of_its_calls_gets_some_by_its_annotations():
+    with Simulation(counter(), nodes=3, seed=5) as simulation:
+        simulation.run(800)
+    assert {call.method for call in simulation.cluster.history.calls} == {"add"}
+
+
+def test_an_app_whose_methods_can_not_be_seen_needs_its_calls():
+    app = counter()
+    app.methods["odd"] = dict
+    with pytest.raises(OptionsError, match="no calls of the method 'odd'"):
+        Simulation(app)
 
 
 def test_a_cluster_that_can_not_recover_is_told_of():
@@ -130,7 +147,7 @@ def test_the_command_names_the_seed_that_fails_and_how_to_see_it(capsys, monkeyp
     assert main(["--seeds", "4:5", "--steps", "300"]) == 1
     output = capsys.readouterr().out
     assert "seed 5: Violation: planted" in output
-    assert "python -m conflux.testing --seed 5 --steps 300 --trace" in output
+    assert "conflux simulate --seed 5 --steps 300 --trace" in output
     assert "never happened:" in output
     assert "2 seeds, 2 failed" in output
 

@@ -1,0 +1,111 @@
+"""The simulation's other app: registers with compare-and-set, whose history is searched from what clients saw alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from random import Random
+from typing import Any
+
+from pyrsistent import PMap, pmap
+
+from conflux.app import App
+from conflux.client.committed import Committed
+from conflux.errors import Closed, MethodRejected, NotApplied, UnknownMethod
+from conflux.testing.history import Call, History
+from conflux.testing.search import Operation, Verdict, search
+from conflux.testing.violation import require
+
+CALLS_OF_ONE_REGISTER = 16  # then comes another: a search takes the longer the more there is in it
+VALUES = 4  # few, so that a compare often finds what it expects
+READ = "read"
+
+Registers = PMap[str, int]
+
+
+def registers() -> App[Registers, dict[str, Any]]:
+    """A map of numbers."""
+    app: App[Registers, dict[str, Any]] = App(name="registers")
+    app.methods.update(put=put, compare_and_set=compare_and_set)
+    app.reduce = reduce
+    return app
+
+
+def put(state: Registers, register: str, value: int) -> dict[str, Any]:
+    """Dispatches always."""
+    return {"type": "put", "register": register, "value": value}
+
+
+def compare_and_set(state: Registers, register: str, expected: int, value: int) -> dict[str, Any]:
+    """Rejected where the register holds something else, which the rejection tells."""
+    if state.get(register, 0) != expected:
+        raise ValueError(str(state.get(register, 0)))
+    return {"type": "put", "register": register, "value": value}
+
+
+def reduce(state: Registers | None, action: dict[str, Any] | None) -> Registers:
+    """Fold an action into the map."""
+    before: Registers = pmap() if state is None else state
+    return before.set(action["register"], action["value"]) if action else before
+
+
+def draw_registers_call(random: Random, number: int) -> tuple[str, list[Any]]:
+    """A call to the register whose turn it is."""
+    register = f"r{number // CALLS_OF_ONE_REGISTER}"
+    if random.random() < 0.3:
+        return "put", [register, random.randrange(VALUES)]
+    return "compare_and_set", [register, random.randrange(VALUES), random.randrange(VALUES)]
+
+
+def check_registers(history: History, *, refusals_are_proof: bool) -> Counter[str]:
+    """Search the history of each register; gives how many searches ended how."""
+    by_register: defaultdict[str, list[Operation]] = defaultdict(list)
+    for call in history.calls:
+        if (operation := _operation_of(call, refusals_are_proof=refusals_are_proof)) is not None:
+            by_register[call.args[0]].append(operation)
+    counts: Counter[str] = Counter()
+    for register, operations in by_register.items():
+        over_s = max(operation.invoked_s for operation in operations)
+        reads = [
+            Operation((READ,), read.state.get(register, 0), read.invoked_s, read.returned_s)
+            for read in history.reads
+            if read.linearizable and operations[0].invoked_s <= read.invoked_s <= over_s
+        ]
+        verdict = search([*operations, *reads], register_model, 0)
+        require(verdict is not Verdict.ILLEGAL, "a register's history is linearizable: {}: {}", register, operations)
+        counts[f"histories of registers: {verdict.value}"] += 1
+    return counts
+
+
+def register_model(state: Any, what: Any, told: Any) -> tuple[Any] | None:
+    """One register; `told`: True for a write that was done, (what it found,) for one that was not, None for unknown."""
+    match what:
+        case ("read",):
+            return (state,) if told == state else None
+        case ("put", value):
+            return (value,)
+        case ("compare_and_set", expected, value):
+            if told is True:
+                return (value,) if state == expected else None
+            if told is not None:
+                return (state,) if told[0] == state != expected else None
+            return (value,) if state == expected else None
+    return None
+
+
+def _operation_of(call: Call, *, refusals_are_proof: bool) -> Operation | None:
+    """What a client knows of its call; None where nothing was done for certain."""
+    what = (call.method, *call.args[1:])
+    match call.result:
+        case Committed() if not call.appended:
+            return Operation(what, True, call.invoked_s, call.returned_s)
+        case UnknownMethod():
+            return None
+        case NotApplied() | Closed() if refusals_are_proof:
+            return None
+        case MethodRejected() if not call.appended:
+            return Operation(what, (_found(call.result),), call.invoked_s, call.returned_s)
+    return Operation(what, None, call.invoked_s)
+
+
+def _found(rejected: MethodRejected) -> int:
+    return int(str(rejected).rpartition(": ")[2])
