@@ -55,6 +55,7 @@ class Asked:
         self.revision = 0
         self.index = 0
         self.asked_s = 0.0  # 0: not on its way
+        self.asked_of = ""  # the address
         self.refusal: ConfluxError | None = None  # why the last attempt failed
 
     @property
@@ -265,14 +266,14 @@ class Engine:
             self._asked.pop(asked.message.request, None)
         elif now_s - asked.asked_s >= ASK_AGAIN_SECONDS:
             if asked.asked_s and asked.address is None:
-                self.link.move_on()
+                self.link.move_on_from(asked.asked_of)
             asked.asked_s = 0.0
             asked.parts.clear()
             address, message = asked.address, asked.message
             if (
                 self.link.send(message) if address is None else self.link.send_to(address, message)
             ):  # else again as soon as a link takes a frame: `poll` ends then
-                asked.asked_s = now_s
+                asked.asked_s, asked.asked_of = now_s, self.link.target
 
     def _refused(self, asked: Asked, refused: Refused, now_s: float) -> None:
         if not asked.is_read:

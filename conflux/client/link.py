@@ -71,6 +71,11 @@ class Link:
         """The addresses where something answers, and does not take our key."""
         return self._channel.refusing()
 
+    def move_on_from(self, address: str) -> None:
+        """Talk to another node than this one: nothing to do where someone has named another one meanwhile."""
+        if address == self._target:
+            self.move_on()
+
     def move_on(self) -> None:
         """Talk to the next node from now on."""
         place = self._addresses.index(self._target)

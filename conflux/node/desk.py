@@ -151,11 +151,11 @@ class Desk:
         node = self._node
         others = sorted(set(node.membership().voters) - {node.directory.self.identity})
         addresses = [address for address in map(node.address_of, others) if address is not None]
-        if addresses:
-            self._sent_on += 1
-            self.reply(origin, LeaderIs(addresses[self._sent_on % len(addresses)]))
         if not isinstance(message, Watch | Unwatch):
             self._refuse(origin, message, Code.NOT_READY, "this node was removed from the cluster")
+        if addresses:  # in this order: who is refused moves on, and then is told where to
+            self._sent_on += 1
+            self.reply(origin, LeaderIs(addresses[self._sent_on % len(addresses)]))
 
     def _to_leader(self, origin: Origin, message: Request) -> None:
         """Take a request that only the leader answers, or pass it on: once, so that it can't go round."""

@@ -31,6 +31,7 @@ class _Asked:
         self.message = message
         self.invoked_s = now_s
         self.asked_s = 0.0
+        self.asked_of = ""
         self.parts = bytearray()
         self.revision = 0
 
@@ -175,10 +176,10 @@ class SimulatedClient:
     def _ask_when_due(self, asked: _Asked, now_s: float) -> None:
         if now_s - asked.asked_s >= ASK_AGAIN_SECONDS:
             if asked.asked_s:
-                self.link.move_on()
-            asked.asked_s = now_s
+                self.link.move_on_from(asked.asked_of)
             asked.parts.clear()
             self.link.send(asked.message)
+            asked.asked_s, asked.asked_of = now_s, self.link.target
 
     def _state_part(self, asked: _Asked, address: str, part: wire.StatePart, now_s: float) -> None:
         if part.offset != len(asked.parts) or (part.offset and part.revision != asked.revision):
