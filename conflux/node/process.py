@@ -25,6 +25,7 @@ from conflux.node.node import Node
 from conflux.node.opening import forget, open_directory, open_node
 from conflux.node.options import NodeOptions
 from conflux.raft.effects import RoleChanged
+from conflux.storage.filesystem import networked
 from conflux.transport.keys import ClusterKey
 from conflux.transport.zeromq import ZeroMQChannel
 
@@ -84,6 +85,8 @@ def main() -> int:
     _answer({"pid": runtime.pid, "endpoint": runtime.endpoint, "identity": runtime.identity})
     _speak_through(directory / NODE_LOG)
     _log.info("node %s (%s) listens on %s", spec.label, runtime.identity[:8], runtime.endpoint)
+    if kind := networked(directory):
+        _log.warning("%s lies on %s, over the network: locks and syncs can't be trusted there", directory, kind)
     loop.run()
     _log.info("node %s stopped", spec.label)
     return 0 if loop.error is None else 1

@@ -237,6 +237,17 @@ def test_A9_an_acceptance_of_an_earlier_leadership_does_not_count():
     assert a.commit_index == 0 and a.progress("b").match_index == 0
 
 
+def test_A9_a_leader_that_leads_again_begins_without_what_it_knew_of_followers():
+    a = leader(of="abc", log=[1])
+    a.hears(Accepted(match_index=a.raft.log.last_index), of="b")
+    a.hears(heartbeat(), of="c", term=a.term + 1)  # another led meanwhile, and may have cut b's log
+    a.time_out()
+    for pre in (True, False):
+        a.hears(vote(True, pre=pre), of="b", term=a.term + pre)
+    assert a.role is LEADER
+    assert [progress.match_index for progress in a.raft.role.progress.values()] == [0, 0]
+
+
 def test_A9_a_reply_that_names_more_than_the_log_holds_is_ignored():
     a = leader()
     for absurd in (Accepted(match_index=2), HeartbeatReply(round=99), vote(True)):

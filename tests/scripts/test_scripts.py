@@ -11,6 +11,10 @@ from tests.scripts.language import Language
 from tests.scripts.runner import HERE, name_of, played, rewrite, scripts
 
 LED = "> cluster a b c\n> elect a\n"
+CHAPTERS = {
+    *("elections", "replication", "divergence", "reads", "transfer"),
+    *("pre_vote", "check_quorum", "sessions", "crashes"),
+}
 
 
 @pytest.mark.parametrize("path", scripts(), ids=name_of)
@@ -26,6 +30,12 @@ def test_a_script_says_at_its_head_what_it_shows_and_where_that_is_written(path:
     head = path.read_text("utf-8").split("\n\n")[0]
     assert all(line.startswith("# ") for line in head.splitlines())
     assert any(source in head for source in ("Paper ", "Thesis ", "Design "))
+
+
+def test_each_chapter_has_its_scripts_and_its_line_in_the_readme() -> None:
+    page = (HERE / "README.md").read_text("utf-8")
+    assert {path.parent.name for path in scripts()} == CHAPTERS
+    assert not [chapter for chapter in CHAPTERS if chapter not in page]
 
 
 def test_rewriting_puts_the_real_output_under_each_command_and_leaves_the_rest(tmp_path: Path) -> None:

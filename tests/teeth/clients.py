@@ -9,13 +9,13 @@ from tests.teeth.hunts import Nodes
 from tests.teeth.mutant import mutant
 
 
-@mutant("client", codes="F1", hunt=Nodes())
+@mutant("client", codes="F1", hunt=Nodes(), quick=True)
 def what_was_sent_counts_as_not_applied(patch: pytest.MonkeyPatch) -> None:
     """A call that ran out of time on its way is called not applied."""
     patch.setattr(Requester, "_may_be_applied", lambda self, sequence: False)
 
 
-@mutant("client", codes="F2", hunt=Nodes())
+@mutant("client", codes="F2", hunt=Nodes(), quick=True)
 def a_repeat_is_a_new_call(patch: pytest.MonkeyPatch) -> None:
     """What is sent again goes out in a new session, under a new number."""
     whole = Requester.restart

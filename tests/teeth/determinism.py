@@ -66,7 +66,9 @@ def let_tuples_through(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(f"{__name__}._lenient", True)
 
 
-@mutant("determinism", codes="A15", hunt=Nodes(app=pairs_in_actions, label="an app with pairs in its actions"))
+@mutant(
+    "determinism", codes="A15", hunt=Nodes(app=pairs_in_actions, label="an app with pairs in its actions"), quick=True
+)
 def the_leader_folds_its_own_object(patch: pytest.MonkeyPatch) -> None:
     """A leader reduces the action as its method made it, the others as it is decoded: a tuple is a list there."""
     let_tuples_through(patch)
@@ -113,7 +115,7 @@ def _as_lists(state: Any) -> Any:
     return [_as_lists(each) for each in state] if type(state) in (list, tuple) else state
 
 
-@mutant("determinism", codes="A14", hunt=Nodes())
+@mutant("determinism", codes="A14", hunt=Nodes(), quick=True)
 def a_reducer_raises_on_followers_only(patch: pytest.MonkeyPatch) -> None:
     """What the leader could reduce raises elsewhere, now and then."""
     whole = machine._fold_calls
@@ -127,7 +129,7 @@ def a_reducer_raises_on_followers_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine, "_fold_calls", fold_calls)
 
 
-@mutant("determinism", codes="A14 A16", hunt=Nodes())
+@mutant("determinism", codes="A14 A16", hunt=Nodes(), quick=True)
 def the_reducer_draws_lots(patch: pytest.MonkeyPatch) -> None:
     """A reduction gives another state on another node."""
     lots = Random(1)
@@ -141,7 +143,7 @@ def the_reducer_draws_lots(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine.Step, "reduce", reduce)
 
 
-@mutant("determinism", codes="A14", hunt=Nodes(app=mutating, label="an app that keeps a list"))
+@mutant("determinism", codes="A14", hunt=Nodes(app=mutating, label="an app that keeps a list"), quick=True)
 def the_reducer_changes_the_state_that_it_is_given(patch: pytest.MonkeyPatch) -> None:
     """A reduction of what is not committed changes the committed state."""
     let_tuples_through(patch)

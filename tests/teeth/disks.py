@@ -43,7 +43,7 @@ def effects_are_carried_out_before_the_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "take_effects", lambda raft: sorted(whole(raft), key=lambda e: isinstance(e, Persist)))
 
 
-@mutant("disk", codes="A2 D6", hunt=Nodes(deadly, label="deaths while writing"))
+@mutant("disk", codes="A2 D6", hunt=Nodes(deadly, label="deaths while writing"), quick=True)
 def the_disk_forgets_votes(patch: pytest.MonkeyPatch) -> None:
     """A restart finds no vote."""
     whole = SimulatedDisk.restored
@@ -107,7 +107,7 @@ def a_full_disk_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(replica.Replica, "_persist", persist)
 
 
-@mutant("disk", codes="C5", hunt=Nodes(failing, label="failing disks"))
+@mutant("disk", codes="C5", hunt=Nodes(failing, label="failing disks"), quick=True)
 def a_failed_write_counts_as_written(patch: pytest.MonkeyPatch) -> None:
     """A node goes on after a write that failed."""
     whole = replica.Replica._persist

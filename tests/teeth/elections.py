@@ -18,7 +18,7 @@ from tests.teeth.hunts import Case, Cores
 from tests.teeth.mutant import mutant
 
 
-@mutant("elections", codes="A2", hunt=Cores("voters"))
+@mutant("elections", codes="A2", hunt=Cores("voters"), quick=True)
 def vote_not_persisted(patch: pytest.MonkeyPatch) -> None:
     """A vote is not written down."""
     whole = Raft._persist
@@ -38,13 +38,13 @@ def no_up_to_date_check(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(election, "_is_up_to_date", lambda raft, request: True)
 
 
-@mutant("elections", codes="A5", hunt=Case(test_failures.test_A5_a_voter_with_a_newer_log_refuses))
+@mutant("elections", codes="A5", hunt=Case(test_failures.test_A5_a_voter_with_a_newer_log_refuses), quick=True)
 def only_the_length_of_the_log_counts(patch: pytest.MonkeyPatch) -> None:
     """The longer log wins, whatever its last term."""
     patch.setattr(election, "_is_up_to_date", lambda raft, request: request.last_index >= raft.log.last_index)
 
 
-@mutant("elections", codes="A1", hunt=Cores())
+@mutant("elections", codes="A1", hunt=Cores(), quick=True)
 def double_vote(patch: pytest.MonkeyPatch) -> None:
     """A follower votes for whoever asks, more than once a term."""
     whole = election.on_vote_request
@@ -69,7 +69,9 @@ def own_vote_counts_before_the_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(election, "stand", hasty)
 
 
-@mutant("elections", codes="A9", hunt=Case(test_failures.test_A9_votes_of_an_earlier_candidacy_do_not_count))
+@mutant(
+    "elections", codes="A9", hunt=Case(test_failures.test_A9_votes_of_an_earlier_candidacy_do_not_count), quick=True
+)
 def stale_votes_accepted(patch: pytest.MonkeyPatch) -> None:
     """A vote of an earlier term counts."""
     whole = Raft._answer_the_past
@@ -95,7 +97,7 @@ def a_later_term_is_not_followed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "step", stubborn)
 
 
-@mutant("elections", codes="C14 G7", hunt=Cores("voters"))
+@mutant("elections", codes="C14 G7", hunt=Cores("voters"), quick=True)
 def a_wiped_voter_keeps_its_name(patch: pytest.MonkeyPatch) -> None:
     """A node whose disk was wiped comes back as the voter that it was."""
     whole = Host.start
@@ -108,7 +110,7 @@ def a_wiped_voter_keeps_its_name(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Host, "start", wiped)
 
 
-@mutant("elections", codes="D9", hunt=Case(test_ancestor.test_D9_nor_does_one_of_a_later_term))
+@mutant("elections", codes="D9", hunt=Case(test_ancestor.test_D9_nor_does_one_of_a_later_term), quick=True)
 def every_message_resets_the_election_timer(patch: pytest.MonkeyPatch) -> None:
     """Any message, a refused candidate's too, makes a follower wait anew."""
     whole = Raft.step
@@ -120,7 +122,7 @@ def every_message_resets_the_election_timer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "step", calmed)
 
 
-@mutant("elections", codes="D10", hunt=Cores())
+@mutant("elections", codes="D10", hunt=Cores(), quick=True)
 def a_leader_serves_only_those_who_voted_for_it(patch: pytest.MonkeyPatch) -> None:
     """Who did not vote for the leader never hears of it."""
     whole = Raft.become_leader
@@ -137,14 +139,14 @@ def a_leader_serves_only_those_who_voted_for_it(patch: pytest.MonkeyPatch) -> No
 RETURNS = test_thesis.test_B3_a_node_that_was_cut_off_comes_back_without_disturbing_anyone
 
 
-@mutant("elections", codes="B3", hunt=Case(RETURNS))
+@mutant("elections", codes="B3", hunt=Case(RETURNS), quick=True)
 def no_pre_vote(patch: pytest.MonkeyPatch) -> None:
     """A node stands for election without asking first whether it would win."""
     whole = election.campaign
     patch.setattr(election, "campaign", lambda raft: election.stand(raft) if raft.is_voter else whole(raft))
 
 
-@mutant("elections", codes="B6", hunt=Case(test_thesis.test_B6_a_leader_that_hears_no_majority_steps_down))
+@mutant("elections", codes="B6", hunt=Case(test_thesis.test_B6_a_leader_that_hears_no_majority_steps_down), quick=True)
 def no_check_quorum(patch: pytest.MonkeyPatch) -> None:
     """A leader that hears nobody leads on."""
     whole = replication.tick_leader
@@ -157,7 +159,7 @@ def no_check_quorum(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(replication, "tick_leader", sure)
 
 
-@mutant("elections", codes="A5", hunt=Cores())
+@mutant("elections", codes="A5", hunt=Cores(), quick=True)
 def a_transfer_waives_every_check(patch: pytest.MonkeyPatch) -> None:
     """Leadership is handed over at once, and whoever it is handed to gets every vote."""
     from conflux.raft import transfer
@@ -183,7 +185,7 @@ def a_transfer_waives_every_check(patch: pytest.MonkeyPatch) -> None:
 # -- how many are enough -------------------------------------------------------------------------------------------
 
 
-@mutant("quorum", codes="A1", hunt=Cores())
+@mutant("quorum", codes="A1", hunt=Cores(), quick=True)
 def minority_quorum(patch: pytest.MonkeyPatch) -> None:
     """Half of the voters are a majority."""
     patch.setattr(configuration, "majority", lambda count: max(1, count // 2))
@@ -195,7 +197,7 @@ def more_than_a_majority_is_needed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(configuration, "majority", lambda count: (count + 1) // 2 + 1)
 
 
-@mutant("quorum", codes="A4", hunt=Cores())
+@mutant("quorum", codes="A4", hunt=Cores(), quick=True)
 def one_copy_too_few_commits(patch: pytest.MonkeyPatch) -> None:
     """An entry is committed with one copy less than a majority."""
 

@@ -44,7 +44,7 @@ def formation_accepts_a_second_proposal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Formation, "decide", fickle)
 
 
-@mutant("formation", codes="E11", hunt=Nodes(crowded, label="too many founders"))
+@mutant("formation", codes="E11", hunt=Nodes(crowded, label="too many founders"), quick=True)
 def a_majority_of_founders_is_enough(patch: pytest.MonkeyPatch) -> None:
     """A cluster is formed once most of its founders have accepted."""
 
@@ -70,7 +70,7 @@ def acceptances_are_not_written_down(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Host, "start", forgetful)
 
 
-@mutant("formation", codes="E11", hunt=Nodes(too_many, label="too many founders"))
+@mutant("formation", codes="E11", hunt=Nodes(too_many, label="too many founders"), quick=True)
 def an_acceptance_is_given_up_for_a_better_one(patch: pytest.MonkeyPatch) -> None:
     """A founder that accepted takes back its word as soon as it hears of a lower proposal."""
     whole = Formation.decide

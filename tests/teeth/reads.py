@@ -43,13 +43,13 @@ def reads_confirmed_by_an_older_round(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reads, "begin_round", frugal)
 
 
-@mutant("reads", codes="F4", hunt=Cores("readers"))
+@mutant("reads", codes="F4", hunt=Cores("readers"), quick=True)
 def no_noop_wait_for_reads(patch: pytest.MonkeyPatch) -> None:
     """A new leader answers reads before it has committed anything in its term."""
     patch.setattr(Raft, "serves", property(lambda raft: isinstance(raft.role, Leader)))
 
 
-@mutant("reads", codes="D4", hunt=Nodes())
+@mutant("reads", codes="D4", hunt=Nodes(), quick=True)
 def reads_are_answered_without_asking(patch: pytest.MonkeyPatch) -> None:
     """Any node answers a linearizable read with what it has."""
     whole = readers.Readers.read
@@ -78,15 +78,14 @@ def reads_do_not_wait_to_be_folded(patch: pytest.MonkeyPatch) -> None:
 def reads_show_the_provisional_state(patch: pytest.MonkeyPatch) -> None:
     """A leader answers reads from entries that are not committed."""
     answer, begin = readers.Readers._answer, leadership.Leadership.__init__
-    leaders: dict[int, leadership.Leadership] = {}
 
     def remember(self, replica, *rest):
         begin(self, replica, *rest)
-        leaders[id(replica)] = self
+        replica.leadership = self
 
     def early(self, origin, request):
         replica = self._replica
-        leader, machine = leaders.get(id(replica)), replica.machine
+        leader, machine = getattr(replica, "leadership", None), replica.machine
         if leader is not None and leader.term == replica.raft.term and isinstance(replica.raft.role, Leader):
             replica.machine = leader.provisional
         answer(self, origin, request)
@@ -96,7 +95,7 @@ def reads_show_the_provisional_state(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(readers.Readers, "_answer", early)
 
 
-@mutant("watches", codes="F9", hunt=Nodes())
+@mutant("watches", codes="F9", hunt=Nodes(), quick=True)
 def a_watch_skips_an_event(patch: pytest.MonkeyPatch) -> None:
     """Of several events that wait, a watch is told the last one."""
     whole = watchers.Watchers._events_from

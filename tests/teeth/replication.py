@@ -14,13 +14,14 @@ from conflux.raft.log import Log
 from conflux.raft.messages import Accepted, Heartbeat
 from conflux.raft.roles import Leader
 from tests.raft import test_failures, test_paper
+from tests.raft.harness import append
 from tests.teeth.hunts import Case, Cores
 from tests.teeth.mutant import mutant
 
 FIGURE_8 = test_paper.test_figure_8_an_entry_that_was_only_counted_is_not_committed_and_may_be_overwritten
 
 
-@mutant("replication", codes="A4", hunt=Case(FIGURE_8))
+@mutant("replication", codes="A4", hunt=Case(FIGURE_8), quick=True)
 def commit_by_counting_old_terms(patch: pytest.MonkeyPatch) -> None:
     """An entry of an earlier term is committed once a majority holds it."""
 
@@ -49,7 +50,7 @@ def own_entry_counts_before_the_sync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "take_effects", hasty)
 
 
-@mutant("replication", codes="A6", hunt=Cores())
+@mutant("replication", codes="A6", hunt=Cores(), quick=True)
 def truncation_on_a_stale_append(patch: pytest.MonkeyPatch) -> None:
     """A late, shorter append cuts the log behind it."""
     whole = replication.on_append
@@ -89,13 +90,13 @@ def heartbeats_name_the_whole_commit_index(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "send_early", generous)
 
 
-@mutant("replication", codes="D7", hunt=Cores())
+@mutant("replication", codes="D7", hunt=Cores(), quick=True)
 def no_consistency_check(patch: pytest.MonkeyPatch) -> None:
     """A follower does not compare the entry before those that it is sent."""
     patch.setattr(Log, "matches", lambda log, index, term: True)
 
 
-@mutant("replication", codes="A6", hunt=Cores())
+@mutant("replication", codes="A6", hunt=Cores(), quick=True)
 def conflicts_are_kept(patch: pytest.MonkeyPatch) -> None:
     """A follower keeps its entries where the leader's differ."""
     whole = replication._take
@@ -120,7 +121,10 @@ def only_the_last_conflict_is_cut(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutant(
-    "replication", codes="A9", hunt=Case(test_failures.test_A9_an_acceptance_of_an_earlier_leadership_does_not_count)
+    "replication",
+    codes="A9",
+    hunt=Case(test_failures.test_A9_an_acceptance_of_an_earlier_leadership_does_not_count),
+    quick=True,
 )
 def stale_acceptances_accepted(patch: pytest.MonkeyPatch) -> None:
     """An acceptance of an earlier term counts."""
@@ -158,7 +162,7 @@ def lost_appends_are_not_sent_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(replication, "on_heartbeat_reply", sure)
 
 
-@mutant("replication", codes="C3", hunt=Cores())
+@mutant("replication", codes="C3", hunt=Cores(), quick=True)
 def other_bytes_at_a_sent_index(patch: pytest.MonkeyPatch) -> None:
     """A leader writes other bytes at an index and term than it has sent."""
     whole = Raft._persist
@@ -173,7 +177,12 @@ def other_bytes_at_a_sent_index(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "_persist", changed)
 
 
-@mutant("replication", codes="A7", hunt=Cores())
+PROBE_IN_THE_MIDDLE = Case(
+    test_failures.test_A6_what_is_already_there_is_not_truncated_by_a_late_or_shorter_append, (append((2, 1)),)
+)
+
+
+@mutant("replication", codes="A6 A7", hunt=PROBE_IN_THE_MIDDLE, quick=True)
 def an_acceptance_names_the_end_of_the_log(patch: pytest.MonkeyPatch) -> None:
     """A follower says that its whole log is the leader's, not the part that the message has verified."""
     whole = Raft.reply
@@ -186,20 +195,22 @@ def an_acceptance_names_the_end_of_the_log(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Raft, "reply", boasting)
 
 
-@mutant("replication", codes="A9", hunt=Cores("leaders"))
+LEADS_AGAIN = Case(test_failures.test_A9_a_leader_that_leads_again_begins_without_what_it_knew_of_followers)
+
+
+@mutant("replication", codes="A9", hunt=LEADS_AGAIN, quick=True)
 def a_new_leader_trusts_what_it_knew_of_followers(patch: pytest.MonkeyPatch) -> None:
     """What followers held in a leader's earlier term is taken for what they hold now."""
     lead, follow = Raft.become_leader, Raft.become_follower
-    known: dict[int, dict[str, int]] = {}
 
     def become_follower(raft, term, leader):
         if isinstance(raft.role, Leader):
-            known[id(raft)] = {peer: progress.match_index for peer, progress in raft.role.progress.items()}
+            raft.known = {peer: progress.match_index for peer, progress in raft.role.progress.items()}
         follow(raft, term, leader)
 
     def become_leader(raft):
         lead(raft)
-        for peer, match_index in known.get(id(raft), {}).items():
+        for peer, match_index in getattr(raft, "known", {}).items():
             progress = raft.role.progress[peer]
             progress.match_index = min(match_index, raft.log.last_index - 1)
             progress.next_index = max(progress.next_index, progress.match_index + 1)

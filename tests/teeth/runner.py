@@ -24,6 +24,8 @@ def hunted(name: str) -> tuple[str, Kill | str]:
         return name, hunt_down(mutant)
     except Survived as error:
         return name, str(error)
+    except Exception as error:  # a mutant that doesn't fit the code any more
+        return name, f"{type(error).__name__}: {error}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
