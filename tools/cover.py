@@ -20,6 +20,17 @@ DATA = ROOT / ".coverage.json"
 # The least that a run of the suite covers of each room, in percent of its lines and branches.
 FLOORS = {"raft": 100.0, "store": 100.0, "storage": 99.0, "node": 98.0}
 FLOOR_OF_OTHERS = 90.0
+# Lines and branches that no test can reach: (file, words of the line) → why.
+UNREACHABLE: dict[tuple[str, str], str] = {
+    ("raft/replication.py", "if progress.next_index <= log.last_index:"): (
+        "a leader probes from its no-op at most, so there is always an entry to send; kept for when a log begins later"
+    ),
+    (
+        "raft/sanity.py",
+        "case VoteReply() | TimeoutNow():",
+    ): "the union of messages has no other member: mypy sees to that",
+    ("store/machine.py", "case StateHash():"): "the union of records has no other member: mypy sees to that",
+}
 SUITE = ("-n", "2", "-q", "--cov", "--cov-report=")
 
 
@@ -35,12 +46,14 @@ class Room:
     def percent(self) -> float:
         return 100.0 * self.covered / self.all if self.all else 100.0
 
-    def add(self, name: str, file: dict[str, Any]) -> None:
-        summary = file["summary"]
-        self.covered += summary["covered_lines"] + summary["covered_branches"]
+    def add(self, name: str, file: dict[str, Any], text: list[str]) -> None:
+        summary, missing = file["summary"], file["missing_lines"]
+        known = [place for (where, words), _ in UNREACHABLE.items() if where == name for place in _lines(text, words)]
+        unmet = [(start, end) for start, end in file["missing_branches"] if start not in known]
+        self.covered += summary["covered_lines"] + summary["num_branches"] - len(unmet)
         self.all += summary["num_statements"] + summary["num_branches"]
-        lines = [str(line) for line in file["missing_lines"]]
-        branches = [f"{start}->{end}" for start, end in file["missing_branches"] if start not in file["missing_lines"]]
+        lines = [str(line) for line in missing]
+        branches = [f"{start}->{end}" for start, end in unmet if start not in missing]
         if lines or branches:
             self.gaps.append(f"{name}: {', '.join([*lines, *branches])}")
 
@@ -52,8 +65,13 @@ def rooms(report: dict[str, Any]) -> dict[str, Room]:
         parts = Path(path).parts
         if "conflux" in parts:
             parts = parts[parts.index("conflux") + 1 :]
-            found[parts[0] if len(parts) > 1 else "."].add("/".join(parts), file)
+            text = (ROOT / path).read_text("utf-8").splitlines() if (ROOT / path).exists() else []
+            found[parts[0] if len(parts) > 1 else "."].add("/".join(parts), file, text)
     return dict(found)
+
+
+def _lines(text: list[str], words: str) -> list[int]:
+    return [number for number, line in enumerate(text, 1) if line.strip() == words]
 
 
 def main(arguments: list[str]) -> int:

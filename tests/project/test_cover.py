@@ -55,6 +55,18 @@ def test_a_rooms_lines_and_branches_count_together_and_each_gap_is_named_once() 
     assert rooms["raft"].gaps == ["raft/log.py: 7, 9->-1"]
 
 
+@pytest.mark.parametrize(("name", "words"), [*cover.UNREACHABLE])
+def test_what_is_called_unreachable_stands_there_once(name: str, words: str) -> None:
+    text = (ROOT / "conflux" / name).read_text("utf-8").splitlines()
+    assert len(cover._lines(text, words)) == 1
+
+
+def test_a_branch_that_is_called_unreachable_is_no_gap() -> None:
+    room, text = cover.Room(), ["match record:", "    case StateHash():", "        pass"]
+    room.add("store/machine.py", measured(3, [], 2, [[2, 1]]), text)
+    assert room.percent == 100.0 and room.gaps == []
+
+
 def test_a_room_below_its_floor_fails_the_run_and_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

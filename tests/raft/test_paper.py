@@ -455,6 +455,13 @@ def test_a_probe_answered_late_does_not_move_the_leader_back():
     assert a.progress("b").next_index == before  # 5.3
 
 
+def test_a_rejection_of_an_older_probe_does_not_move_the_leader_back():
+    a = leader(log=[1, 1, 1, 1])
+    before = a.progress("b").next_index
+    assert a.hears(Rejected(prev_index=2, conflict_term=0, conflict_index=1)) == []
+    assert a.progress("b").next_index == before  # 5.3
+
+
 def test_a_leader_never_overwrites_or_deletes_entries_of_its_own_log():
     a = leader(log=[1, 1, 1], term=3)
     for message in (append((0, 0), [2, 2]), append((0, 0), [4, 4], commit=2), heartbeat(commit=3)):

@@ -361,6 +361,14 @@ def test_reads_that_wait_fail_when_leadership_ends():
     assert a.failed == [1, 2] and a.ready == {}  # 6.4
 
 
+def test_a_leaders_timer_knows_when_a_transfer_is_given_up():
+    a = leader(of="abc")
+    a.hears(Accepted(match_index=1))
+    a.transfer("c")
+    a.leadership.transfer_elapsed = MAX - 1
+    assert a.raft.ticks_to_timer() == 1
+
+
 @pytest.mark.parametrize("make", [follower, candidate])
 def test_a_read_on_another_than_the_leader_fails_at_once(make):
     a = make()

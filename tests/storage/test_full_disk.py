@@ -104,6 +104,38 @@ def test_C4_where_nothing_can_be_reserved_writes_go_on(
     large.close()
 
 
+def test_C4_where_only_the_reserve_finds_no_room_what_is_needed_does(
+    storage: LmdbStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = reopened(storage, tmp_path / "node")
+    allocate, asked = os.posix_fallocate, []
+
+    def little_space(descriptor: int, offset: int, length: int) -> None:
+        asked.append(length)
+        if len(asked) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(descriptor, offset, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", little_space)
+    append(large, [entry(4, 1, b"x" * (RESERVE_BYTES // 4))])
+    assert len(asked) == 2 and asked[1] < asked[0]
+    large.close()
+
+
+def test_C5_a_disk_that_fails_while_room_is_reserved_is_final(
+    storage: LmdbStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = reopened(storage, tmp_path / "node")
+
+    def failing(*_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "posix_fallocate", failing)
+    with pytest.raises(StorageFailed, match="no room could be reserved"):
+        append(large, [entry(4, 1, b"x" * RESERVE_BYTES)])
+    large.close()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB."""

@@ -143,3 +143,7 @@ def test_a_revision_is_found_in_the_first_entry_that_holds_it(actions_of_entries
     found = entry_of_revision(lambda low, high, most: log[low - 1 : high], 1, len(log), revision)
     holding = [index for index, made in enumerate(log, 1) if any(e.revision == revision for e in events_of(made))]
     assert found == (holding[0] if holding else len(log) + 1)
+
+
+def test_an_entry_without_actions_has_no_events():
+    assert events_of(entry(4, 7, Calls(1, 0, 0, ["a"], [None]))) == []
