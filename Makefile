@@ -48,7 +48,7 @@ bench: bootstrap-run ## how fast it is here
 
 clean: ## remove what make and the tools have made, .venv too
 	@rm -f .venv/stamp-run .venv/stamp-dev
-	@rm -rf .venv .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	@rm -rf .venv .demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* .coverage-report.json
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 bootstrap-run:

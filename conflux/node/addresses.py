@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from conflux.transport.address import PORT_MAX, Address, PortTaken
 
 FIRST_PORT = 7420
 PORT_TRIES_MAX = 64
+# Below those that systems give to outgoing connections: such a one may be taken between our look and the node's start.
+PORTS_WITHOUT_A_NAME = range(10_240, 32_768)
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"
 
@@ -103,16 +106,10 @@ def _free_port(node: LocalNode, host: str, taken: set[int], *, is_whole: bool) -
     if last and not _near(last, taken) and _is_free(host, last):
         return last
     for attempt in range(PORT_TRIES_MAX):
-        port = _any_port(host) if is_whole else FIRST_PORT + 2 * attempt
+        port = random.choice(PORTS_WITHOUT_A_NAME) if is_whole else FIRST_PORT + 2 * attempt
         if port <= PORT_MAX and not _near(port, taken) and _is_free(host, port):
             return port
     raise PortTaken(f"no two neighbouring free ports were found on {host}", hint="Name one with --bind HOST:PORT.")
-
-
-def _any_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _near(port: int, taken: set[int]) -> bool:

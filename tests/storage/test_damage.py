@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import lmdb
+import lmdb.verify
 import pytest
 
 from conflux import limits
-from conflux.errors import Damaged, NewerFormat
+from conflux.errors import Damaged, DirectoryError, NewerFormat
+from conflux.storage import environment as environments
 from conflux.storage import layout
 from conflux.storage.environment import DATA_FILE
 from conflux.storage.layout import HardState
@@ -87,6 +89,49 @@ def test_a_missing_entry_is_damage(directory: Path) -> None:
     write_value(directory, layout.LOG, layout.entry_key(8), None)
     with pytest.raises(Damaged, match="entry 8 is missing"):
         LmdbStorage.open(directory, create=False)
+
+
+def test_an_entry_that_goes_missing_under_a_running_storage_is_damage(directory: Path) -> None:
+    storage = LmdbStorage.open(directory, create=False)
+    environment = storage._environment
+    with environment.env.begin(write=True) as transaction:
+        transaction.delete(layout.entry_key(8), db=environment.log)
+    with pytest.raises(Damaged, match="entry 8 is missing"):
+        storage.read(7, 9, 2**20)
+    storage.close()
+
+
+def test_terms_that_fall_along_the_log_are_damage(directory: Path) -> None:
+    write_value(directory, layout.META, layout.HARD_STATE, layout.encode_hard_state(HardState(term=2)))
+    write_value(directory, layout.LOG, layout.entry_key(8), layout.encode_entry(entry(8, 2)))
+    with pytest.raises(Damaged, match="entry 9 is of term 1, after one of term 2"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_a_sub_database_of_another_make_is_damage(directory: Path) -> None:
+    with lmdb.open(str(directory), max_dbs=3, lib_version=0) as env:
+        with env.begin(write=True) as transaction:
+            transaction.drop(env.open_db(layout.FACTS, txn=transaction))
+        env.open_db(layout.FACTS, dupsort=True)
+    with pytest.raises(Damaged, match="flags that none was made with"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_a_data_file_that_can_not_be_read_is_the_systems_refusal(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(lmdb.verify, "verify", forbidden)
+    with pytest.raises(DirectoryError, match="can't be used: Permission denied"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_too_many_readers_are_no_damage(directory: Path) -> None:
+    with pytest.raises(DirectoryError, match="READERS_FULL") as caught, environments.directory_errors(directory):
+        raise lmdb.ReadersFullError("MDB_READERS_FULL")
+    assert not isinstance(caught.value, Damaged)
 
 
 def test_a_log_that_ends_below_what_was_committed_is_damage(directory: Path) -> None:
