@@ -6,7 +6,7 @@ import pytest
 
 from conflux.client.requester import Requester
 from tests.teeth.hunts import Nodes
-from tests.teeth.mutant import mutant
+from tests.teeth.mutant import changed, mutant
 
 
 @mutant("client", codes="F1", hunt=Nodes(), quick=True)
@@ -37,8 +37,7 @@ def answers_go_to_the_next_call(patch: pytest.MonkeyPatch) -> None:
 
     def shifted(self, answers, now_s):
         outcomes = answers.outcomes
-        kept = {name: getattr(answers, name) for name in answers.__struct_fields__}
-        whole(self, type(answers)(**kept | {"outcomes": [*outcomes[1:], *outcomes[:1]]}), now_s)
+        whole(self, changed(answers, outcomes=[*outcomes[1:], *outcomes[:1]]), now_s)
 
     patch.setattr(Requester, "_answered", shifted)
 

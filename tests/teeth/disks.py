@@ -15,7 +15,7 @@ from conflux.testing.disk import DiskKnobs, SimulatedDisk
 from conflux.testing.network import NetworkKnobs
 from conflux.testing.weather import Weather
 from tests.teeth.hunts import Nodes
-from tests.teeth.mutant import mutant
+from tests.teeth.mutant import changed, mutant
 
 
 def deadly(weather: Weather) -> Weather:
@@ -47,7 +47,7 @@ def effects_are_carried_out_before_the_sync(patch: pytest.MonkeyPatch) -> None:
 def the_disk_forgets_votes(patch: pytest.MonkeyPatch) -> None:
     """A restart finds no vote."""
     whole = SimulatedDisk.restored
-    patch.setattr(SimulatedDisk, "restored", lambda self: replace(whole(self), vote=None))
+    patch.setattr(SimulatedDisk, "restored", lambda self: changed(whole(self), vote=None))
 
 
 @mutant("disk", codes="A17", hunt=Nodes())
@@ -57,7 +57,7 @@ def the_commit_hint_is_too_high(patch: pytest.MonkeyPatch) -> None:
 
     def generous(raft):
         persist = whole(raft)
-        return replace(persist, commit_index=persist.last_index)
+        return changed(persist, commit_index=persist.last_index)
 
     patch.setattr(Raft, "_persist", generous)
 

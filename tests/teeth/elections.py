@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from conflux.raft import configuration, election, replication
@@ -15,21 +13,21 @@ from tests.raft import test_ancestor, test_failures, test_thesis
 from tests.raft.harness import Disk
 from tests.simulation.simulator import Host
 from tests.teeth.hunts import Case, Cores
-from tests.teeth.mutant import mutant
+from tests.teeth.mutant import changed, mutant
 
 
 @mutant("elections", codes="A2", hunt=Cores("voters"), quick=True)
 def vote_not_persisted(patch: pytest.MonkeyPatch) -> None:
     """A vote is not written down."""
     whole = Raft._persist
-    patch.setattr(Raft, "_persist", lambda raft: replace(whole(raft), vote=None))
+    patch.setattr(Raft, "_persist", lambda raft: changed(whole(raft), vote=None))
 
 
 @mutant("elections", codes="A3", hunt=Cores("voters"))
 def term_not_persisted(patch: pytest.MonkeyPatch) -> None:
     """A term is not written down before it has an entry."""
     whole = Raft._persist
-    patch.setattr(Raft, "_persist", lambda raft: replace(whole(raft), term=raft.log.last_term, vote=None))
+    patch.setattr(Raft, "_persist", lambda raft: changed(whole(raft), term=raft.log.last_term, vote=None))
 
 
 @mutant("elections", codes="A5", hunt=Cores())
@@ -91,7 +89,7 @@ def a_later_term_is_not_followed(patch: pytest.MonkeyPatch) -> None:
 
     def stubborn(raft, envelope):
         if envelope.term > raft.term and isinstance(raft.role, Leader):
-            envelope = replace(envelope, term=raft.term)
+            envelope = changed(envelope, term=raft.term)
         whole(raft, envelope)
 
     patch.setattr(Raft, "step", stubborn)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
+from msgspec import Struct, structs
 
 from tests.teeth.hunts import Hunt
 
@@ -27,6 +29,12 @@ class Mutant:
     hunt: Hunt
     quick: bool  # found soon enough for every run of the suite
     plant: Plant
+
+
+def changed(thing: Any, **fields: Any) -> Any:
+    """A frozen dataclass or struct with other fields."""
+    replace = structs.replace if isinstance(thing, Struct) else dataclasses.replace
+    return replace(thing, **fields)
 
 
 def mutant(room: str, *, hunt: Hunt, codes: str = "", quick: bool = False) -> Callable[[Plant], Mutant]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from conflux.raft import replication
@@ -16,7 +14,7 @@ from conflux.raft.roles import Leader
 from tests.raft import test_failures, test_paper
 from tests.raft.harness import append
 from tests.teeth.hunts import Case, Cores
-from tests.teeth.mutant import mutant
+from tests.teeth.mutant import changed, mutant
 
 FIGURE_8 = test_paper.test_figure_8_an_entry_that_was_only_counted_is_not_committed_and_may_be_overwritten
 
@@ -84,7 +82,7 @@ def heartbeats_name_the_whole_commit_index(patch: pytest.MonkeyPatch) -> None:
 
     def generous(raft, receiver, message):
         if isinstance(message, Heartbeat):
-            message = replace(message, commit_index=raft.commit_index)
+            message = changed(message, commit_index=raft.commit_index)
         whole(raft, receiver, message)
 
     patch.setattr(Raft, "send_early", generous)
@@ -167,14 +165,14 @@ def other_bytes_at_a_sent_index(patch: pytest.MonkeyPatch) -> None:
     """A leader writes other bytes at an index and term than it has sent."""
     whole = Raft._persist
 
-    def changed(raft):
+    def otherwise(raft):
         persist = whole(raft)
         if not isinstance(raft.role, Leader):
             return persist
-        entries = tuple(replace(entry, payload=entry.payload + b" again") for entry in persist.entries)
-        return replace(persist, entries=entries)
+        entries = tuple(changed(entry, payload=entry.payload + b" again") for entry in persist.entries)
+        return changed(persist, entries=entries)
 
-    patch.setattr(Raft, "_persist", changed)
+    patch.setattr(Raft, "_persist", otherwise)
 
 
 PROBE_IN_THE_MIDDLE = Case(
@@ -189,7 +187,7 @@ def an_acceptance_names_the_end_of_the_log(patch: pytest.MonkeyPatch) -> None:
 
     def boasting(raft, receiver, message, *, term=None):
         if isinstance(message, Accepted):
-            message = replace(message, match_index=raft.log.last_index)
+            message = changed(message, match_index=raft.log.last_index)
         whole(raft, receiver, message, term=term)
 
     patch.setattr(Raft, "reply", boasting)

@@ -19,7 +19,7 @@ from conflux.testing.network import NetworkKnobs
 from conflux.testing.weather import ClientKnobs, Weather
 from conflux.wire.clients import Rejection
 from tests.teeth.hunts import Nodes
-from tests.teeth.mutant import mutant
+from tests.teeth.mutant import changed, mutant
 
 
 @mutant("sessions", codes="F2", hunt=Nodes(), quick=True)
@@ -92,8 +92,7 @@ def a_refused_rest_stands_for_the_whole(patch: pytest.MonkeyPatch) -> None:
         judged = whole(self, request)
         rest = getattr(judged, "rest", None)
         if rest is not None:
-            changed = type(rest)(request.request, *[getattr(rest, name) for name in rest.__struct_fields__[1:]])
-            judged = replace(judged, rest=changed)
+            judged = changed(judged, rest=changed(rest, request=request.request))
         return judged
 
     patch.setattr(Turn, "perform", careless)
@@ -117,7 +116,7 @@ def _judge_from(patch: pytest.MonkeyPatch, first: Callable[[Any, Session], int])
     def careless(self, request):
         session = self._step.sessions.get(request.session)
         if session is not None:
-            session = replace(session, next_sequence=first(request, session))
+            session = changed(session, next_sequence=first(request, session))
             self._step.sessions = self._step.sessions.set(session.id, session)
         return whole(self, request)
 
@@ -144,7 +143,7 @@ def a_node_drops_sessions_for_itself(patch: pytest.MonkeyPatch) -> None:
     def fold(before, entry, app):
         after = whole(before, entry, app)
         if after.sessions and lots.random() < 0.01:
-            after = replace(after, sessions=after.sessions.discard(min(after.sessions)))
+            after = changed(after, sessions=after.sessions.discard(min(after.sessions)))
         return after
 
     patch.setattr(replica, "fold", fold)
@@ -175,7 +174,7 @@ def the_provisional_state_is_not_rebuilt_after_an_election(patch: pytest.MonkeyP
         _, before = kept.get(id(self.provisional), (None, None))
         _, earlier = kept.get(id(before), (None, before))
         if earlier is not None:
-            self.provisional = replace(self.provisional, state=earlier.state, sessions=earlier.sessions)
+            self.provisional = changed(self.provisional, state=earlier.state, sessions=earlier.sessions)
 
     patch.setattr(replica, "fold", remembering)
     patch.setattr(leadership.Leadership, "__init__", stale)
