@@ -69,7 +69,9 @@ def simulate(
     _refuse_unknown(without)
     if trace:
         report = campaign.run(first, output.print_line)
-        return _finish(settings, report, [report] if report.problem else [])
+        if report.problem:
+            _tell(report)
+        return _finish(settings, report, [report] if report.problem else [], shrinks=False)
     count = seeds if seeds is not None else (1 if minutes is None else sys.maxsize)
     end_s = time.monotonic() + 60 * minutes if minutes is not None else None
     total = campaign.Report(first, runs=0)
@@ -84,7 +86,7 @@ def _fix_hashes() -> None:
     if os.environ.get("PYTHONHASHSEED", "random") == "random":
         sys.stdout.flush()
         os.environ["PYTHONHASHSEED"] = HASH_SEED
-        os.execv(sys.executable, [sys.executable, "-m", "conflux", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _refuse_unknown(faults: tuple[str, ...]) -> None:
@@ -127,14 +129,13 @@ def _tell(report: Report) -> None:
     output.complain(f"  {report.job.command()}")
 
 
-def _finish(settings: Settings, total: Report, failed: list[Report]) -> int:
+def _finish(settings: Settings, total: Report, failed: list[Report], *, shrinks: bool = True) -> int:
     """Counts, then the failures once more; gives the exit status."""
     from conflux.testing import campaign
 
     smallest = None
-    if failed and not settings.json and settings.verbosity >= 0:
-        output.complain("looking for the smallest run that still fails …")
-    if failed:
+    if failed and shrinks:
+        output.note("looking for the smallest run that still fails …", verbosity=settings.verbosity)
         smallest = campaign.shrink(failed[0].job, SHRINK_SECONDS)
     if settings.json:
         output.print_json(_as_json(total, failed, smallest))

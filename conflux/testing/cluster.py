@@ -221,11 +221,11 @@ class SimulatedCluster:
         if knobs.embedded:
             everyone += [client for host in self.hosts_up for client in host.embedded]
         client = random.choice(everyone)
-        pause_s = random.expovariate(len(everyone) / knobs.pause_s)
+        patience = PATIENCE
         if client.unfinished < knobs.unfinished_max:
             self._act(client)
-        else:
-            pause_s *= PATIENCE
+            patience = 1
+        pause_s = patience * random.expovariate(len(everyone) / knobs.pause_s)
         self.schedule.at(self.schedule.now_s + pause_s, self._clients_act)
 
     def _act(self, client: SimulatedClient | EmbeddedClient) -> None:

@@ -71,7 +71,7 @@ class Simulation:
             call = draw_call or (own if app is None else calls_of(app.methods))
             watched = purity.watching(app) if app is not None else self._app
             # Whoever is given the weather has the same run: it is drawn beside it.
-            self.cluster = SimulatedCluster(watched, call, self.weather, Random(f"run {seed}"), self.trace)
+            self.cluster = SimulatedCluster(watched, call, self.weather, Random(seed), self.trace)
             self.commits, checkers = all_checkers(self.cluster.hosts)
             self.cluster.watch_with([*checkers, purity] if app is not None else checkers)
         self.judged = False
