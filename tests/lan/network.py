@@ -17,8 +17,9 @@
 Whatever happens, leaving the block kills what runs inside the namespaces and removes them. Nothing of it is in the
 machine's own namespace, the bridge neither, so there is nothing to clash with and nothing to clean up but names.
 
-What holds here is plain Linux: namespaces, veth, bridge, policy rules. Neither nft, iptables nor tc is needed (in the
-sandbox where this was written none of them works). So there is no delay and no random loss: `conflux.testing` has them.
+What holds here is plain Linux: namespaces, veth, bridge, policy rules; neither nft, iptables nor tc is needed, which
+not every sandbox has (`tests/lan/nat.py` uses nft where it is). There is no delay and no random loss: `conflux.testing`
+has them.
 Hosts share files, clocks and processes: give each its own --data-dir.
 """
 
