@@ -202,8 +202,8 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     if load.median > BUSY_LOAD * first["processors"]:
         yield f"**The machine was busy with other work** (load average {load.median:.1f} before the parts began,"
         yield f"{load.low:.1f} to {load.high:.1f}): figures are lower, latencies higher, and ratios less to be trusted"
-        yield "than on a quiet one: whoever has more threads gets more of the processors. The processor time of an action"
-        yield "holds best."
+        yield "than on a quiet one: whoever has more threads gets more of the processors. The processor time of an"
+        yield "action holds best."
     yield ""
 
 
