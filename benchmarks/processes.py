@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 ANSWER_SECONDS_MAX = 60.0
-END_SECONDS_MAX = 5.0
 ROOT = Path(__file__).parent.parent
 _given_ports: set[int] = set()
 
@@ -25,7 +25,7 @@ class WorkerFailed(Exception):
 
 
 class Process:
-    """A child that is started, measured and ended.
+    """A child that is started, measured and killed.
 
     Args:
         log_file: takes what it writes to stderr (and stdout, where nobody asks it anything).
@@ -59,14 +59,10 @@ class Process:
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGKILL)
         self.popen.wait()
-
-    def end(self) -> None:
-        """Ask it to end; kill it if it doesn't."""
-        self.popen.terminate()
-        try:
-            self.popen.wait(END_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        for pipe in (self.popen.stdin, self.popen.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):  # what was written before it died goes nowhere
+                    pipe.close()
 
 
 class Worker(Process):
@@ -96,7 +92,7 @@ class Worker(Process):
         try:
             pipe.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
             pipe.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):  # by itself, or by `kill`
             raise WorkerFailed(f"the worker has ended: {self._last_words()}") from None
 
     def answer(self, timeout: float = ANSWER_SECONDS_MAX) -> dict[str, Any]:

@@ -24,6 +24,7 @@ COMPARED = (
     *("in flight", "system", "durability", "committed", "p50", "p99", "p99.9"),
     *("CPU of all nodes, µs an action", "generator's CPU"),
 )
+RATIOS = ("per_second_ratio", "p50_ms_ratio")
 BUSY_LOAD = 0.5  # of the processors, before anything was started
 
 Row = dict[str, Any]
@@ -67,7 +68,7 @@ def megabytes(value: float) -> str:
 
 
 def plain(value: float) -> str:
-    return f"{value:,.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def times(value: float) -> str:
@@ -181,6 +182,8 @@ def page(results: dict[str, Any]) -> str:
     for part in PARTS:
         if part in results:
             lines += side_by_side(part, results[part]) if part in REFERENCES else scenario(part, results[part])
+    if missing := [part for part in PARTS if part not in results]:
+        lines += ["## What is missing", "", f"Not measured in this run: {', '.join(missing)}.", ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -199,7 +202,8 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     if load.median > BUSY_LOAD * first["processors"]:
         yield f"**The machine was busy with other work** (load average {load.median:.1f} before the parts began,"
         yield f"{load.low:.1f} to {load.high:.1f}): figures are lower, latencies higher, and ratios less to be trusted"
-        yield "than on a quiet one: whoever has more threads gets more of the processors. CPU an action holds best."
+        yield "than on a quiet one: whoever has more threads gets more of the processors. The processor time of an"
+        yield "action holds best."
     yield ""
 
 
@@ -230,8 +234,7 @@ def comparison(entry: Row) -> list[str]:
         *(shown(entry.get(f"{name}_ms"), milliseconds, short=True) for name in ("p50", "p99", "p99.9")),
         shown(entry.get("cpu_us_per_action_all_nodes"), plain, short=True),
         shown(entry.get("generator_cpu_share"), lambda share: f"{share:.0%}", short=True),
-        shown(entry.get("per_second_ratio"), times),
-        shown(entry.get("p50_ms_ratio"), times),
+        *("-" if entry["system"] in REFERENCES.values() else shown(entry.get(name), times) for name in RATIOS),
     ]
 
 

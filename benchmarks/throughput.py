@@ -117,7 +117,7 @@ def summarize(rows: Sequence[dict[str, Any]], reference: str) -> list[dict[str, 
             "disk_bytes_per_action_and_node",
         ):
             values = [by_round[number][name] for number in numbers]
-            if known := [value for value in values if value is not None]:
+            if known := [value for value in values if value]:  # 0: what runs the nodes can't be asked
                 entry[name] = spread(known).as_json()
         entry["wrong"] = sum(bool(row["state_problems"]) for row in by_round.values())
         summary.append(entry)

@@ -106,6 +106,7 @@ class EmbeddedCluster(Cluster):
     def __init__(self, nodes: int, directory: Path) -> None:
         super().__init__(nodes, directory)
         self.workers: list[Worker] = []
+        self._driver: Worker | None = None
 
     def new_worker(self, number: int) -> Worker:
         """The node of this number, started: the first time, or on what it left."""
@@ -142,7 +143,10 @@ class EmbeddedCluster(Cluster):
             each.kill()
 
     def driver(self) -> Worker:
-        return self.leader()
+        """The first leader, as long as it lives: only who made a load can tell what must be in the state."""
+        if self._driver is None or self._driver.popen.poll() is not None:
+            self._driver = self.leader()
+        return self._driver
 
     def leader(self) -> Worker:
         """Waits until exactly one says that it leads. One that is busy with a load isn't asked."""

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,8 @@ class ConfluxOutside(Cluster):
 
     def kill_all(self) -> None:
         for pid in self.node_pids():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def start_again(self) -> None:
         self.start_nodes()
@@ -86,5 +88,8 @@ class ConfluxOutside(Cluster):
     def stop(self) -> None:
         super().stop()
         if self.started_nodes:
-            self.command("stop")
+            try:
+                self.command("stop")
+            except subprocess.SubprocessError:
+                self.kill_all()
             self.started_nodes = []

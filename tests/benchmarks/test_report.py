@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import xml.etree.ElementTree as xml
 
 import pytest
 from benchmarks.plot import Axis, line_plot
-from benchmarks.report import TABLES, Table, gaps, grouped, machines, seconds, shown
+from benchmarks.report import (
+    PAGE,
+    PLOTS,
+    RESULTS,
+    TABLES,
+    Table,
+    gaps,
+    grouped,
+    machines,
+    page,
+    plots,
+    seconds,
+    shown,
+)
 from benchmarks.scenarios import SCENARIOS
 
 MACHINE = {
@@ -19,6 +33,12 @@ MACHINE = {
     "load_average": 0.2,
     "fdatasync_ms": {"p50": 0.3},
 }
+
+
+def test_the_page_and_its_plots_are_what_the_report_makes_of_the_results():
+    results = json.loads(RESULTS.read_text("utf-8"))
+    assert PAGE.read_text("utf-8") == page(results), "run: python -m benchmarks.report"
+    assert {name: (PLOTS / name).read_text("utf-8") for name, _ in plots(results)} == dict(plots(results))
 
 
 def test_every_scenario_has_a_table():
