@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from conflux import limits
 from conflux.raft.entry import Entry
@@ -34,7 +33,13 @@ def check_persist(
 
 def next_hard_state(before: HardState, term: int, vote: str | None, commit_index: int) -> HardState:
     """The hard state after a persist. A commit index that lags is taken for what it is: no news."""
-    return replace(before, term=term, vote=vote, commit_index=max(before.commit_index, commit_index))
+    return HardState(
+        term=term,
+        vote=vote,
+        commit_index=max(before.commit_index, commit_index),
+        snapshot_index=before.snapshot_index,
+        snapshot_term=before.snapshot_term,
+    )
 
 
 def check_base(
