@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from conflux import limits
 from conflux.raft.entry import Entry
@@ -33,13 +34,7 @@ def check_persist(
 
 def next_hard_state(before: HardState, term: int, vote: str | None, commit_index: int) -> HardState:
     """The hard state after a persist. A commit index that lags is taken for what it is: no news."""
-    return HardState(
-        term=term,
-        vote=vote,
-        commit_index=max(before.commit_index, commit_index),
-        snapshot_index=before.snapshot_index,
-        snapshot_term=before.snapshot_term,
-    )
+    return replace(before, term=term, vote=vote, commit_index=max(before.commit_index, commit_index))
 
 
 def check_base(
