@@ -61,7 +61,13 @@ class Answer(Future[Committed]):
         """Resolve it, unless it was cancelled."""
         with _lock:
             if self._state == PENDING:
-                self._finish(result)
+                if isinstance(result, ConfluxError):
+                    self._exception = result
+                else:
+                    self._result = result
+                self._state = FINISHED
+                for waiter in self._waiters:
+                    waiter.add_result(self) if self._exception is None else waiter.add_exception(self)
         if self._state != FINISHED:
             self._tell_cancelled()
         elif self._done_callbacks:
@@ -87,15 +93,6 @@ class Answer(Future[Committed]):
         if cancelled:
             self._tell_cancelled()
         return cancelled
-
-    def _finish(self, result: Committed | ConfluxError) -> None:
-        if isinstance(result, ConfluxError):
-            self._exception = result
-        else:
-            self._result = result
-        self._state = FINISHED
-        for waiter in self._waiters:
-            waiter.add_result(self) if self._exception is None else waiter.add_exception(self)
 
     def _tell_cancelled(self) -> None:
         if self.cancelled() and self._state != "CANCELLED_AND_NOTIFIED":

@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Any
+
+from msgspec import structs
 
 from conflux import limits
 from conflux.app import App
@@ -390,7 +391,7 @@ class Node:
         assert self.directory.cluster_id is not None
         self.links.cluster_id = self.directory.cluster_id
         founders = self.founding.membership()
-        machine = restored_machine(storage, self._app) or replace(self._initial, membership=founders)
+        machine = restored_machine(storage, self._app) or structs.replace(self._initial, membership=founders)
         self.replica = Replica(
             identity=mine.identity,
             options=options.raft_options(),

@@ -40,6 +40,7 @@ from conflux.wire.peers import HashedPoint
 
 FULL_DISK_RETRY_SECONDS = 0.5
 FOLD_BYTES_MAX = 1 * limits.MIB
+_WITHOUT_CONSEQUENCE = (Send, Commit)  # carrying them out asks nothing of the core
 
 
 class Observer(Protocol):
@@ -175,7 +176,7 @@ class Replica:
         may_cause_more = True
         while self._carry_out() and may_cause_more:
             effects = self.raft.take_effects()
-            may_cause_more = not all(isinstance(effect, Send | Commit) for effect in effects)
+            may_cause_more = not all(isinstance(effect, _WITHOUT_CONSEQUENCE) for effect in effects)
             self._effects.extend(effects)
 
     def apply(self, seconds_max: float) -> None:

@@ -16,7 +16,7 @@ class Waiting:
     """First in, first out."""
 
     def __init__(self) -> None:
-        self._requests: deque[tuple[Origin, Request]] = deque()
+        self._requests: deque[tuple[Origin, Request, int, int]] = deque()
         self._calls = 0
         self._bytes = 0
 
@@ -28,19 +28,19 @@ class Waiting:
         calls, size = _weight(request)
         if self._calls + calls > limits.WAITING_REQUESTS_MAX or self._bytes + size > limits.WAITING_BYTES_MAX:
             return False
-        self._requests.append((origin, request))
+        self._requests.append((origin, request, calls, size))
         self._count(calls, size)
         return True
 
     def put_back(self, origin: Origin, request: Request) -> None:
         """The rest of a request that was taken: it is next again, and always has room."""
-        self._requests.appendleft((origin, request))
-        self._count(*_weight(request))
+        calls, size = _weight(request)
+        self._requests.appendleft((origin, request, calls, size))
+        self._count(calls, size)
 
     def take(self) -> tuple[Origin, Request]:
         """The next request."""
-        origin, request = self._requests.popleft()
-        calls, size = _weight(request)
+        origin, request, calls, size = self._requests.popleft()
         self._count(-calls, -size)
         return origin, request
 

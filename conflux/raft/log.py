@@ -124,11 +124,12 @@ class Log:
     def entries(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
         """Entries from `first` on, at least one, none past `last`, as many as `bytes_max` of payload allows."""
         invariant(self.first_index <= first <= last <= self.last_index, "only entries of the log are read")
-        if first < self._cache_first:
-            return tuple(self._reader.read(first, min(last, self._cache_first - 1), bytes_max))
-        start = first - self._cache_first
-        stop, size = start, 0
-        while stop <= last - self._cache_first:
+        cache_first = self._cache_first
+        if first < cache_first:
+            return tuple(self._reader.read(first, min(last, cache_first - 1), bytes_max))
+        start = stop = first - cache_first
+        size = 0
+        while stop <= last - cache_first:
             size += len(self._cache[stop].payload)
             if size > bytes_max and stop > start:
                 break

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct, field
 from pyrsistent import PMap, pmap
 
 from conflux import limits
@@ -30,8 +30,7 @@ from conflux.wire.states import DIGEST_BYTES
 NEVER_US = 2**62
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What entries 1..index fold into."""
 
     index: int

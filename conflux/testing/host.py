@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from conflux.errors import DiskFull, StorageFailed
 from conflux.node import directory as directories
@@ -156,7 +157,7 @@ class Host:
         machine = replica.machine
         state = decode_state(encode_state(machine.state))
         require(state == machine.state, "a state comes back from its encoding as it was, on {}: {}", self.label, state)
-        replica.machine = replace(machine, state=state)
+        replica.machine = structs.replace(machine, state=state)
         self._cluster.counts["states restored"] += 1
 
     def heal(self) -> None:

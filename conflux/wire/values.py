@@ -19,6 +19,7 @@ Value: TypeAlias = Any  # None, bool, int of 64 bits, finite float, str, list of
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+_UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError)  # what either decoder raises
 _PLAIN = frozenset({str, int, bool, type(None)})
 
 
@@ -73,7 +74,10 @@ def decode(packed: bytes) -> Value:
     Raises:
         MalformedValue: no JSON value; one exception for all that msgpack raises.
     """
-    value = decode_trusted(packed)
+    try:
+        value = _decode(packed)
+    except _UNREADABLE as error:
+        raise MalformedValue(f"these bytes are no value: {error}") from error
     check(value)
     if _encode(value) == packed:
         return value
@@ -86,7 +90,7 @@ def decode_trusted(packed: bytes) -> Value:
     """The value that these bytes stand for, where `encode` made them and a checksum has kept them."""
     try:
         return _decode(packed)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise MalformedValue(f"these bytes are no value: {error}") from error
 
 
@@ -95,7 +99,7 @@ def _unpack(packed: bytes) -> Value:
         return msgpack.unpackb(
             packed, strict_map_key=True, ext_hook=_refuse_extension, object_pairs_hook=_without_repeats
         )
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
+    except (*_UNREADABLE, msgpack.UnpackException) as error:
         raise MalformedValue(f"these bytes are no value: {error}") from error
 
 

@@ -81,6 +81,18 @@ def test_b14_a_cluster_starts_again_from_its_directories_though_addresses_are_al
     assert states(world) == [["x"]] * 3
 
 
+def test_followers_hear_what_is_committed_before_the_next_heartbeat(world):
+    world.user().perform(("add", "x"))
+    world.run(0.02)
+    assert states(world) == [["x"]] * 3
+
+
+def test_heartbeats_keep_no_follower_from_writing_down_what_is_committed(world):
+    world.user().perform(("add", "x"))
+    world.run(0.3)
+    assert all(node.replica.commit_on_disk == node.replica.raft.commit_index for node in world.nodes.values())
+
+
 def test_a3_the_term_never_goes_back_over_a_restart_of_all(world):
     before = world.leader().replica.raft.term
     for label in "abc":

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from conflux.client.committed import Committed
 from conflux.raft.configuration import Configuration
@@ -54,7 +55,7 @@ def leads(term: int) -> RoleChanged:
 
 
 def machine(index: int = 1, **changes: Any) -> Machine:
-    return replace(Machine.initial(journal()), index=index, **changes)
+    return structs.replace(Machine.initial(journal()), index=index, **changes)
 
 
 def test_a_sentence_is_put_together_only_where_it_is_needed():

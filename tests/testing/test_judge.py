@@ -8,6 +8,7 @@ from math import inf
 from types import SimpleNamespace
 
 import pytest
+from msgspec import structs
 
 from conflux.client.committed import Committed
 from conflux.errors import Closed, MethodRejected, NoLeader, OutcomeUnknown, SessionExpired, UnknownMethod
@@ -109,7 +110,7 @@ def test_a_lost_rejection_is_seen(simulation, history):
 @pytest.mark.parametrize("change", [{"revision": 1}, {"index": 1}, {"term": 9}, {"action": {}}, {"time_us": 0}])
 def test_a_wrong_answer_is_seen(simulation, history, change):
     call = acts(history.calls)
-    call.result = replace(call.result, **change)
+    call.result = structs.replace(call.result, **change)
     with pytest.raises(Violation, match="told"):
         check_calls(judge_of(simulation, history), history.calls, refusals_are_proof=True)
 
@@ -209,8 +210,8 @@ def test_a_gap_a_repeat_and_a_lie_in_a_watch_are_seen(simulation, history):
         with pytest.raises(Violation, match="no gap"):
             check_watch(judge, replace(watched, events=events))
     with pytest.raises(Violation, match="was told"):
-        check_watch(judge, replace(watched, events=[replace(watched.events[0], action={})]))
-    last = replace(watched.events[-1], revision=len(judge.events) + 1)
+        check_watch(judge, replace(watched, events=[structs.replace(watched.events[0], action={})]))
+    last = structs.replace(watched.events[-1], revision=len(judge.events) + 1)
     with pytest.raises(Violation, match="never committed"):
         check_watch(judge, replace(watched, events=[last], first_revision=last.revision))
 
