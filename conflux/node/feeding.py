@@ -56,6 +56,11 @@ class Feeder:
         began_s = before.began_s if before is not None and before.index == ask.index else now_s
         self._feedings[peer] = Feeding(ask.index, began_s, now_s, last, snapshot.chunk_count)
 
+    @property
+    def is_busy(self) -> bool:
+        """True while somebody fetches, or did a moment ago."""
+        return bool(self._feedings or self._open)
+
     def feedings(self, now_s: float) -> dict[str, Feeding]:
         """The fetches that go on, by member."""
         self._feedings = {

@@ -62,7 +62,7 @@ class Guard:
         self._points: deque[HashPoint] = deque([replica.machine.hash_point], maxlen=limits.HASH_POINTS_KEPT)
         self._reports: dict[str, Hashes] = {}
         self._is_stale = True  # something was heard or hashed that is not judged yet
-        self._told: Hashes | None = None
+        self._told_news: tuple[int, bool, bool] | None = None
         self._told_s = 0.0
         self._split_since_s: float | None = None
         self._second_look: HashPoint | None = None  # at the state of the newest hash point that was looked at twice
@@ -133,7 +133,7 @@ class Guard:
 
     def wait_s(self, now_s: float) -> float:
         """How long until there is something to tell, to ask or to judge by itself."""
-        if self._inquiry is not None or self._split_since_s is not None or self._is_stale:
+        if self._inquiry is not None or self._split_since_s is not None or self._is_stale or self._has_news:
             return self._pause_s
         return max(0.0, self._told_s + TELL_AGAIN_SECONDS - now_s)
 
@@ -322,15 +322,23 @@ class Guard:
     # -- inside: telling ---------------------------------------------------------------------------------------------
 
     def _tell(self, now_s: float) -> None:
-        if self._told is not None and now_s - self._told_s < self._pause_s:
+        since_s = now_s - self._told_s
+        if (not self._has_news and since_s < TELL_AGAIN_SECONDS) or (self._told_news and since_s < self._pause_s):
             return
-        hashes, told = self._hashes(), self._told
-        # How far it is folded changes at every entry: that is no news by itself.
-        is_news = told is None or (hashes.points, hashes.raised_index) != (told.points, told.raised_index)
-        if is_news or now_s - self._told_s >= TELL_AGAIN_SECONDS:
-            self._told, self._told_s = hashes, now_s
-            for voter in self._others():
-                self._send(voter, hashes)
+        self._told_news, self._told_s = self._news, now_s
+        hashes = self._hashes()
+        for voter in self._others():
+            self._send(voter, hashes)
+
+    @property
+    def _news(self) -> tuple[int, bool, bool]:
+        """What others should know soon: not how far it is folded, since that changes at every entry."""
+        newest = self._points[-1]
+        return newest.index, newest.done, self._replica.failure is not None
+
+    @property
+    def _has_news(self) -> bool:
+        return self._told_news != self._news
 
     def _hashes(self) -> Hashes:
         """What this node says of its state."""

@@ -103,7 +103,7 @@ class Node:
         self._idle_since_s = now_s
         self._progress = (0, 0)  # last and committed index when work was last done
         self._owes_commit_since_s: float | None = None  # since when followers know less than they could
-        self._more_to_tell = False  # a watcher has room and there is more for it
+        self._is_busy = False  # there is something to do at once, as the last turn ended
         self.desk = Desk(self)
         self.gate = Gate(self)
         self.founding = Founding(
@@ -218,7 +218,7 @@ class Node:
             settles_s = self.founding.settles_at_s()
             if settles_s is not None and settles_s > now_s:
                 waits.append(settles_s - now_s)
-        elif self._has_work(replica):
+        elif self._is_busy:
             waits.append(0.0)
         else:
             waits.append(replica.raft.ticks_to_timer() * TICK_S)
@@ -332,13 +332,13 @@ class Node:
         self._hash_some()
         if self.snapshots is not None:
             self.snapshots.work()
+        self._is_busy = more or self._has_work(replica)
         progress = (replica.raft.log.last_index, replica.raft.commit_index)
-        if progress != self._progress or more or self._has_work(replica):  # heartbeats are no work
+        if progress != self._progress or self._is_busy:  # heartbeats are no work
             self._progress, self._idle_since_s = progress, now_s
         elif now_s - self._idle_since_s >= IDLE_COMMIT_SECONDS:
             replica.write_commit_index()
             self.state_hashes.begin(replica.machine)
-        self._more_to_tell = more
 
     def _announce_commit(self, raft: Raft, now_s: float) -> None:
         """Followers hear what is committed from the next entry, or alone, if there is none for a moment."""
@@ -354,7 +354,6 @@ class Node:
         return (
             (self.desk.leadership is not None and self.desk.leadership.has_work and not replica.is_stuck)
             or replica.is_behind
-            or self._more_to_tell
             or (self.desk.readers is not None and self.desk.readers.has_work)
             or (self.guard is not None and self.guard.has_work)
             or self.state_hashes.has_work
@@ -364,8 +363,9 @@ class Node:
     def _hash_some(self) -> None:
         if self.guard is not None:
             self.guard.work()
-        for _ in range(HASH_SLICES_PER_TURN):
-            self.state_hashes.work()
+        if self.state_hashes.has_work:
+            for _ in range(HASH_SLICES_PER_TURN):
+                self.state_hashes.work()
 
     def _lead_when_ready(self, replica: Replica) -> None:
         """Take requests once this term's no-op is committed and everything is folded."""

@@ -52,9 +52,12 @@ class SnapshotWork:
 
     def work(self) -> None:
         """A slice of each."""
-        self.snapshotter.work()
-        self.installer.work()
-        self.feeder.feedings(self._clock.monotonic_s())
+        if self.snapshotter.has_work:
+            self.snapshotter.work()
+        if self.installer.has_work or self.installer.waits:
+            self.installer.work()
+        if self.feeder.is_busy:
+            self.feeder.feedings(self._clock.monotonic_s())
 
     def take(self, sender: str, message: AskSnapshot | SnapshotPart | SnapshotGone) -> None:
         """Take another member's message."""

@@ -18,6 +18,7 @@ from conflux.raft.entry import Entry, Kind
 from conflux.raft.invariant import InvariantViolated
 from conflux.raft.options import Options
 from conflux.store.machine import Machine
+from conflux.store.membership import Member, Membership
 from conflux.testing import checkers
 from conflux.testing.history import Call
 from conflux.testing.violation import Violation, require
@@ -29,7 +30,26 @@ def entry(index: int, term: int = 1, payload: bytes = b"") -> Entry:
     return Entry(index, term, Kind.RECORDS, payload)
 
 
+VOTERS = Membership.made_of(Member(label * 32, label, "key") for label in ("1", "2", "3"))
+
+
+class Held(SimpleNamespace):
+    """A platter that holds these entries."""
+
+    def entry(self, index: int) -> Entry | None:
+        return self.entries[index - 1] if 0 < index <= len(self.entries) else None
+
+    def term_at(self, index: int) -> int | None:
+        found = self.entry(index)
+        return 0 if index == 0 else found.term if found else None
+
+    def holds(self, entry: Entry) -> bool:
+        return self.entry(entry.index) == entry
+
+
 class Log(SimpleNamespace):
+    snapshot_index = 0
+
     def term_at(self, index: int) -> int:
         return self.entries[index - 1].term
 
@@ -43,11 +63,16 @@ def host(label: str = "n1", *, opened: int = 1, entries: tuple[Entry, ...] = (),
     replica = SimpleNamespace(raft=raft, refusal=None)
     node = {
         "replica": replica,
-        "membership": lambda: SimpleNamespace(voters=(1, 2, 3)),
+        "membership": lambda: VOTERS,
         "directory": SimpleNamespace(cluster_id="c"),
     } | node
-    platter = SimpleNamespace(entry=lambda index: entries[index - 1] if 0 < index <= len(entries) else None)
-    return SimpleNamespace(label=label, opened=opened, platter=platter, node=SimpleNamespace(**node))
+    return SimpleNamespace(
+        label=label,
+        identity=label[-1] * 32,
+        opened=opened,
+        platter=Held(entries=entries),
+        node=SimpleNamespace(**node),
+    )
 
 
 def leads(term: int) -> RoleChanged:
@@ -167,7 +192,7 @@ def test_a_leader_without_a_committed_entry_is_seen():
 
 def test_an_answer_that_a_minority_holds_is_seen():
     commits = checkers.CommitsAgree()
-    commits.log = [entry(1)]
+    commits.log, commits.machines = [entry(1)], [machine(membership=VOTERS)]
     hosts = [host("n1", entries=(entry(1),)), host("n2"), host("n3")]
     checker = checkers.AnsweredIsOnDisk(commits, hosts)
     call = Call(0, "c", "append", [1], False, 0.0, result=Committed(1, 1, 1, 0, None))
@@ -176,7 +201,7 @@ def test_an_answer_that_a_minority_holds_is_seen():
     checker.answered(call)
     with pytest.raises(Violation, match="only"):
         checker.turned(hosts[0])
-    hosts[1].platter.entry = hosts[0].platter.entry
+    hosts[1].platter = hosts[0].platter
     checker.turned(hosts[0])
     commits.log = []
     checker = checkers.AnsweredIsOnDisk(commits, hosts)
