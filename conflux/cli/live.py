@@ -22,6 +22,19 @@ def view_for(settings: Settings, first_line: str) -> View:
     return TableView(first_line) if sys.stdout.isatty() else LinesView(first_line)
 
 
+class _Told:
+    """Nodes that were removed are in no picture of the cluster: each is spoken of once."""
+
+    def __init__(self) -> None:
+        self._labels: set[str] = set()
+
+    def new_lines(self, reports: list[dict[str, Any]]) -> list[str]:
+        removed = {each["node"]["label"]: each["node"] for each in reports if each["node"]["standing"] == "removed"}
+        lines = [f"{label}: {removed[label]['problem']}." for label in sorted(set(removed) - self._labels)]
+        self._labels |= set(removed)
+        return lines
+
+
 class LinesView:
     """A line for each change: who leads, who is there."""
 
@@ -29,18 +42,27 @@ class LinesView:
         self._shown: dict[str, str] = {}
         self._leader: str | None = None
         self._waiting_for: str | None = None
+        self._candidates: set[str] = set()
+        self._told = _Told()
         self.say(first_line)
 
     def show(self, reports: list[dict[str, Any]]) -> None:
         status = merge(reports)
+        for line in self._told.new_lines(reports):
+            self.say(line)
         labels = {node["id"]: node["label"] for node in status["nodes"]}
         leader = labels.get(status["leader"])
         if leader != self._leader:
             self._leader = leader
             self.say(f"{leader} leads in term {status['term']}." if leader else "Nobody leads.")
         if status["waiting_for"] and status["waiting_for"] != self._waiting_for:
-            self.say(f"Not formed yet: {status['waiting_for']}.")
+            joins = any(node["standing"] == "candidate" for node in status["nodes"])
+            self.say(f"{'No member' if joins else 'Not formed'} yet: {status['waiting_for']}.")
         self._waiting_for = status["waiting_for"]
+        for candidate in status["candidates"]:
+            if candidate["id"] not in self._candidates:
+                self._candidates.add(candidate["id"])
+                self.say(f"{candidate['label']} waits to join.")
         for node in status["nodes"]:
             now = "is up" if node["pid"] else "does not answer"
             if self._shown.get(node["label"], "does not answer") != now:
@@ -82,12 +104,15 @@ class TableView:
 
         self._console = Console()
         self._console.print(first_line, highlight=False)
+        self._told = _Told()
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._live.start()
 
     def show(self, reports: list[dict[str, Any]]) -> None:
         from conflux.cli.table import status_table
 
+        for line in self._told.new_lines(reports):
+            self.say(line)
         self._live.update(status_table(merge(reports)), refresh=True)
 
     def say(self, line: str) -> None:

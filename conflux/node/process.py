@@ -53,6 +53,7 @@ class NodeSpec:
     peers: tuple[str, ...]
     mdns: bool
     settle_s: float
+    join: str | None  # its token, where it joins a cluster that was formed before
     forget: str | None  # id of a proposal that the operator gives up
     app: str
     app_dir: str
@@ -78,8 +79,9 @@ def main() -> int:
         _answer({"error": type(error).__name__, "message": str(error), "hint": error.hint})
         return 1
     loop = Loop(node)
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda _number, _frame: loop.stop())
+    # SIGINT is for whoever stops all nodes at once: then there is nobody to hand over to.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.stop(hand_over=True))
+    signal.signal(signal.SIGINT, lambda _number, _frame: loop.stop())
     directory = Path(spec.directory)
     runtime = Runtime(
         pid=os.getpid(),
@@ -109,6 +111,7 @@ def _open(spec: NodeSpec) -> Node:
         election_timeout_ms=spec.election_timeout_ms,
         heartbeat_interval_ms=spec.heartbeat_interval_ms,
         settle_s=spec.settle_s,
+        join=spec.join,
     )
     path = Path(spec.directory)
     key = ClusterKey.load(spec.key_file) if spec.key_file else None

@@ -5,8 +5,20 @@ from __future__ import annotations
 import pytest
 
 from conflux.node.node import Node
-from conflux.wire.clients import Change, Changed, ChangeMembers, Code, Consistency, LeaderIs, Read, Refused
-from tests.node.harness import NotSo, User, World, label_of
+from conflux.wire.clients import (
+    AskMembers,
+    Change,
+    Changed,
+    ChangeMembers,
+    Code,
+    Consistency,
+    LeaderIs,
+    Members,
+    Read,
+    Refused,
+)
+from tests.node.harness import NotSo, User, Wire, World, label_of
+from tests.process.rows import row
 
 
 def change(user: User, what: Change, member: str = "", other: str = "", *, force: bool = False) -> Changed | Refused:
@@ -68,6 +80,7 @@ def test_a_learner_stays_one_until_it_is_promoted():
     all_see(world, "a", "b", "c", "d")
 
 
+@row("a token that is used up, or older than a day")
 def test_a_token_lets_one_node_in_and_no_other():
     world = World(1)
     user = world.user()
@@ -126,6 +139,52 @@ def test_G5_a_removed_node_that_was_away_learns_it_when_it_is_back():
     assert "was removed" in (world.nodes[gone].problem() or "")
 
 
+def test_G5_a_removed_node_is_told_so_though_a_link_to_it_takes_its_time(monkeypatch):
+    since: dict[tuple[str, str], float] = {}
+    dial, send, hang_up = Wire.dial, Wire.send, Wire.hang_up
+
+    def dial_slowly(wire: Wire, address: str) -> None:
+        since.setdefault((wire.address, address), wire.world.clock.now_s)
+        dial(wire, address)
+
+    def send_once_it_is_up(wire: Wire, address: str, frame: bytes) -> bool:
+        return wire.world.clock.now_s - since.get((wire.address, address), 1e9) > 0.1 and send(wire, address, frame)
+
+    def hang_up_at_once(wire: Wire, address: str) -> None:
+        since.pop((wire.address, address), None)
+        hang_up(wire, address)
+
+    monkeypatch.setattr(Wire, "dial", dial_slowly)
+    monkeypatch.setattr(Wire, "send", send_once_it_is_up)
+    monkeypatch.setattr(Wire, "hang_up", hang_up_at_once)
+    world = World(1)
+    user = world.user()
+    world.join("b")
+    world.run(1.0)
+    change(user, Change.ADD, "b")
+    all_see(world, "a", "b")
+    assert isinstance(change(user, Change.REMOVE, "b"), Changed)
+    world.run(10.0)
+    assert world.nodes["b"].directory.removed
+
+
+def test_a_node_whose_removal_is_not_committed_is_not_told_that_it_was_removed():
+    world = World(3)
+    leader = world.leader()
+    one, other = (label_of(node) for node in world.followers())
+    mine = f"at-{label_of(leader)}"
+    world.cut = {(mine, f"at-{one}"), (f"at-{one}", mine)}
+    user = world.user(leader)
+    user.send(ChangeMembers(user.number(), Change.REMOVE, other))
+    world.until(lambda: other not in voters(leader))
+    world.run(3.0)
+    assert not world.nodes[other].directory.removed
+    world.heal()
+    user = world.user()
+    user.perform(("add", "x"))
+    all_see(world, "a", "b", "c")
+
+
 def test_G7_a_removed_identity_never_returns():
     world = World(3)
     user = world.user()
@@ -145,6 +204,14 @@ def test_G4_a_leader_that_is_removed_hands_over_first():
     assert isinstance(change(user, Change.REMOVE, old), Changed)
     assert label_of(world.leader()) != old
     assert old not in voters(world.leader())
+
+
+def test_a_node_tells_a_client_where_the_voters_are():
+    world = World(3)
+    follower = world.followers()[0]
+    world.run(1.0)
+    members = world.user(follower).ask(AskMembers(1), Members)
+    assert sorted(members.addresses) == ["at-a", "at-b", "at-c"]
 
 
 def test_the_last_voter_stays():
