@@ -12,6 +12,7 @@
     │   └── ReducerFailed       the reducer raised on the leader
     ├── OutcomeUnknown          time-out after sending: it may or may not commit
     ├── SessionExpired          the session's answers are gone
+    ├── ChangeRefused           the cluster doesn't change its members like that
     ├── Unreachable             no node answers
     ├── Closed                  used after `close()`
     ├── DirectoryError          a node's directory can't be used
@@ -111,6 +112,12 @@ class SessionExpired(ConfluxError):
 
     exit_status = 6
     hint = "Look at the state: a repeat would be a new request."
+
+
+class ChangeRefused(ConfluxError):
+    """The cluster doesn't change its members like that; nothing was changed."""
+
+    hint = "See `conflux members list`."
 
 
 class Unreachable(ConfluxError):

@@ -8,26 +8,56 @@ import queue
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from conflux import limits
 from conflux.client.answer import Answer
+from conflux.client.asked import Asked
 from conflux.client.committed import Committed
-from conflux.client.engine import Asked, Engine, unreachable
+from conflux.client.engine import Engine, unreachable
 from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
+from conflux.client.reports import best_report, named_member
 from conflux.client.requester import Call
-from conflux.errors import Closed, ConfluxError, MalformedValue, NoLeader, OptionsError, Unreachable
+from conflux.errors import (
+    ChangeRefused,
+    Closed,
+    ConfluxError,
+    MalformedValue,
+    NoLeader,
+    NotReady,
+    OptionsError,
+    OutcomeUnknown,
+    Unreachable,
+)
 from conflux.transport.keys import ClusterKey
 from conflux.usercode import inside_user_code
 from conflux.wire import values
-from conflux.wire.clients import Consistency, Read, TransferLeadership
+from conflux.wire.clients import (
+    Change,
+    Changed,
+    ChangeMembers,
+    Consistency,
+    Read,
+    SnapshotTaken,
+    TakeSnapshot,
+    TransferLeadership,
+)
 
 STATUS_SECONDS_MAX = 1.0
 ReadConsistency = Literal["local", "linearizable"]
 Wait = Literal["committed", "appended"]
 _CONSISTENCIES = {"local": Consistency.LOCAL, "linearizable": Consistency.LINEARIZABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class MembersChange:
+    """A change of the members that is committed."""
+
+    index: int | None  # of its log entry; None where the answer was lost and the members show that it was made
+    token: str  # of an invitation; else empty
 
 
 class Client:
@@ -120,8 +150,66 @@ class Client:
         self._check_open()
         self._wait_for(self._engine.ask(lambda number: TransferLeadership(number, target)), timeout)
 
+    def members(self, *, timeout: float = STATUS_SECONDS_MAX) -> list[dict[str, Any]]:
+        """The members as the log says: `id`, `label`, `endpoint`, `standing` (voter, learner, joining).
+
+        Raises:
+            NotReady: no node that answers belongs to a formed cluster.
+        """
+        report = best_report(self.status(timeout=timeout))
+        if report is None:
+            raise NotReady("no node answers that belongs to a formed cluster")
+        members: list[dict[str, Any]] = report["members"]
+        return members
+
+    def change_members(
+        self,
+        change: Change | str,
+        member: str = "",
+        other: str = "",
+        *,
+        force: bool = False,
+        timeout: float | None = None,
+    ) -> MembersChange:
+        """Change the members, and wait until that is committed. Asked again while there is no leader.
+
+        Args:
+            change: "add" (a candidate becomes a learner, and a voter once it has caught up), "learn" (it stays a
+                learner), "promote", "remove", "replace" (`other` takes the place of `member`), "invite" and
+                "invite-learner" (a token for `conflux start --join`).
+            member, other: a label, an identity, or the unique beginning of one.
+            force: remove a member also where that leaves no healthy majority.
+
+        Raises:
+            ChangeRefused, NotApplied, OutcomeUnknown, Unreachable.
+        """
+        self._check_open()
+        try:
+            wanted = Change(change)
+        except ValueError:
+            raise OptionsError(f"change is one of {', '.join(Change)}, not {change!r}") from None
+        asked = self._engine.ask(lambda number: ChangeMembers(number, wanted, member, other, force))
+        try:
+            changed: Changed = self._wait_for(asked, timeout)
+        except ChangeRefused:
+            if asked.may_be_done and self._is_so(wanted, member, other):
+                return MembersChange(None, "")  # the answer to an earlier attempt was lost with its leader
+            raise
+        return MembersChange(changed.index, changed.token)
+
+    def take_snapshot(self, endpoint: str, *, timeout: float | None = None) -> SnapshotTaken:
+        """Let the node at `endpoint` take a snapshot now; gives its index, revision and size."""
+        self._check_open()
+        self._engine.run_soon(lambda now_s: self._engine.link.learn([endpoint]))
+        taken: SnapshotTaken = self._wait_for(self._engine.ask(TakeSnapshot, endpoint), timeout)
+        return taken
+
     def watch(self, from_revision: int | None = None) -> Iterator[Committed]:
-        """Committed actions, each once and in order, from a revision on (default: from now on), over leader changes."""
+        """Committed actions, each once and in order, from a revision on (default: from now on), over leader changes.
+
+        Where what comes next is compacted away, first a Committed with `gap`: its `state` at its `revision` stands for
+        all before, and the watch goes on behind it.
+        """
         for item in self.watch_from(from_revision):
             if isinstance(item, Committed):
                 yield item
@@ -205,12 +293,26 @@ class Client:
             return asked.future.result(timeout)
         except (TimeoutError, CancelledError):
             asked.future.cancel()
+            if asked.outcome_is_open:
+                raise OutcomeUnknown("no answer in time: the members may or may not be changed") from None
             raise (asked.refusal or self._nothing_came()) from None
 
     def _nothing_came(self) -> ConfluxError:
         if not self._engine.link.ever_heard:
             return unreachable(self._engine.link)
         return NoLeader("no leader answered in time")
+
+    def _is_so(self, change: Change, member: str, other: str) -> bool:
+        """True where the members are already what a change would make of them."""
+        there = self.members()
+        found = named_member(there, other if change is Change.REPLACE and other else member)
+        match change:
+            case Change.REMOVE:
+                return found is None
+            case Change.PROMOTE:
+                return found is not None and found["standing"] != "learner"
+            case _:
+                return found is not None
 
     def _check_open(self) -> None:
         if self._closed:

@@ -20,12 +20,18 @@ class Committed(Struct, frozen=True):
     time_us: int  # the leader's wall clock, since 1970: a label, not an order
     action: Any
     method: str = ""
-    gap: bool = False  # only to subscribers that were too slow: events up to this revision are missing
+    gap: bool = False  # stands for events up to this revision that can't be told one by one any more
+    state: Any = None  # only with `gap`: the state at that revision
 
     @property
     def time(self) -> datetime:
         """The leader's wall clock, UTC."""
         return datetime.fromtimestamp(self.time_us / 1e6, UTC)
+
+
+def gap_at(revision: int, state: Any) -> Committed:
+    """What stands for all events up to a revision, where they are held nowhere near: the state that they led to."""
+    return Committed(revision, 0, 0, 0, None, gap=True, state=state)
 
 
 def from_event(event: Event) -> Committed:

@@ -11,26 +11,29 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
-from conflux.client.committed import Committed, from_event
+from conflux.client.asked import ASK_AGAIN_SECONDS, Asked
+from conflux.client.committed import Committed, from_event, gap_at
 from conflux.client.link import Link
 from conflux.client.requester import Call, Requester
-from conflux.errors import ConfluxError, MalformedValue, NoLeader, NotApplied, NotReady, Unreachable
+from conflux.errors import ConfluxError, MalformedValue, Unreachable
 from conflux.transport.interface import ClientChannel
 from conflux.wire.clients import (
     AskLog,
     AskStatus,
+    Changed,
     CloseSession,
-    Code,
+    Consistency,
     Done,
     Events,
+    Gap,
     LeaderIs,
     LogText,
     Read,
     ReadMore,
     Refused,
+    SnapshotTaken,
     StatePart,
     Status,
-    TransferLeadership,
     Unwatch,
     Watch,
 )
@@ -38,33 +41,13 @@ from conflux.wire.state_decoder import decode_state
 
 FRAMES_MAX = 1024
 WAIT_SECONDS_MAX = 0.5
-ASK_AGAIN_SECONDS = 0.3  # a read that isn't answered is asked again, of another node
 WATCH_RENEW_SECONDS = 2.0
 NOBODY_LEADS_SECONDS = 0.05  # then what was lost with the leader goes out again
 WATCH_SILENT_SECONDS = 3.0  # a node that told nothing for so long is left for another
 
 
-class Asked:
-    """A question that may be asked again: a read, or a transfer."""
-
-    def __init__(self, message: Any, address: str | None = None) -> None:
-        self.message = message
-        self.address = address  # of the one node that can answer; None: any
-        self.future: Future[Any] = Future()
-        self.parts = bytearray()
-        self.revision = 0
-        self.index = 0
-        self.asked_s = 0.0  # 0: not on its way
-        self.asked_of = ""  # the address
-        self.refusal: ConfluxError | None = None  # why the last attempt failed
-
-    @property
-    def is_read(self) -> bool:
-        return isinstance(self.message, Read)
-
-
 class WatchFeed:
-    """One watch: committed actions as they arrive, without a gap or a repeat."""
+    """One watch: committed actions as they arrive, without a repeat, and a gap only where it is told."""
 
     def __init__(self, number: int, from_revision: int) -> None:
         self.number = number
@@ -74,6 +57,7 @@ class WatchFeed:
         self._is_answered = False
         self.renew_s = 0.0
         self.heard_s = 0.0
+        self.over_gap: Asked | None = None  # the read of the state that stands for what is held nowhere
 
     def take(self, events: Events) -> None:
         """Take what a node tells, leaving out what was seen."""
@@ -86,6 +70,14 @@ class WatchFeed:
             if event.revision == self.next_revision:
                 self.committed.put(from_event(event))
                 self.next_revision += 1
+
+    def take_gap(self, revision: int, state: Any) -> None:
+        """Go on behind a state that stands for all before it."""
+        self.next_revision = revision + 1
+        if not self._is_answered:
+            self._is_answered = True
+            self.committed.put(self.next_revision)
+        self.committed.put(gap_at(revision, state))
 
 
 class Engine:
@@ -119,10 +111,10 @@ class Engine:
         self._submitted.append(call)
         self._wake()
 
-    def ask(self, make: Callable[[int], Read | TransferLeadership]) -> Asked:
+    def ask(self, make: Callable[[int], Any], address: str | None = None) -> Asked:
         """Ask until it is answered, or its future is cancelled."""
         number = next(self._numbers)
-        asked = Asked(make(number))
+        asked = Asked(make(number), address)
         self.run_soon(lambda now_s: self._asked.__setitem__(number, asked))
         return asked
 
@@ -168,6 +160,8 @@ class Engine:
 
         def job(now_s: float) -> None:
             if self._watches.pop(feed.number, None):
+                if feed.over_gap is not None:
+                    feed.over_gap.future.cancel()
                 self.link.send_to(feed.address, Unwatch(feed.number))
 
         self.run_soon(job)
@@ -243,6 +237,8 @@ class Engine:
                     self.link.aim(leader)
                 if resend:
                     self._requester.restart(now_s if leader else now_s + NOBODY_LEADS_SECONDS)
+                    for asked in self._asked.values():
+                        asked.leader_changed()
             case StatePart() if message.request in self._asked:
                 self._state_part(self._asked[message.request], address, message)
             case Refused() if message.request in self._asked:
@@ -251,6 +247,11 @@ class Engine:
                 _resolve(self._asked.pop(message.request).future, message.text)
             case Done() if message.request in self._asked:
                 _resolve(self._asked.pop(message.request).future, None)
+            case Changed() | SnapshotTaken() if message.request in self._asked:
+                _resolve(self._asked.pop(message.request).future, message)
+            case Gap() if message.watch in self._watches:
+                if address == self._watches[message.watch].address:
+                    self._read_over_gap(self._watches[message.watch], now_s)
             case Events() if message.watch in self._watches:
                 feed = self._watches[message.watch]
                 if address == feed.address:
@@ -264,32 +265,28 @@ class Engine:
     def _ask_when_due(self, asked: Asked, now_s: float) -> None:
         if asked.future.cancelled():
             self._asked.pop(asked.message.request, None)
-        elif now_s - asked.asked_s >= ASK_AGAIN_SECONDS:
+        elif now_s - asked.asked_s >= asked.again_s:
             if asked.asked_s and asked.address is None:
                 self.link.move_on_from(asked.asked_of)
-            asked.asked_s = 0.0
-            asked.parts.clear()
+            asked.give_up_attempt()
             address, message = asked.address, asked.message
             if (
                 self.link.send(message) if address is None else self.link.send_to(address, message)
             ):  # else again as soon as a link takes a frame: `poll` ends then
-                asked.asked_s, asked.asked_of = now_s, self.link.target
+                asked.sent(now_s, self.link.target)
 
     def _refused(self, asked: Asked, refused: Refused, now_s: float) -> None:
-        if not asked.is_read:
+        error = asked.refused(refused, now_s)
+        if error is not None:
             self._asked.pop(refused.request)
-            _fail(asked.future, NotApplied(refused.message))
-            return
-        asked.refusal = NotReady(refused.message) if refused.code is Code.NOT_READY else NoLeader(refused.message)
-        asked.parts.clear()
-        asked.asked_s = now_s - ASK_AGAIN_SECONDS + 0.05
+            _fail(asked.future, error)
 
     def _state_part(self, asked: Asked, address: str, part: StatePart) -> None:
         if part.offset != len(asked.parts) or (part.offset and part.revision != asked.revision):
             return  # of an attempt that was given up
         asked.parts += part.part
         asked.revision, asked.index = part.revision, part.index
-        asked.asked_s = time.monotonic()
+        asked.asked_s = asked.heard_s = time.monotonic()
         if len(asked.parts) < part.bytes_total:
             self.link.send_to(address, ReadMore(part.request, part.revision, len(asked.parts)))
             return
@@ -299,7 +296,28 @@ class Engine:
         except MalformedValue as error:
             _fail(asked.future, error)
 
+    def _read_over_gap(self, feed: WatchFeed, now_s: float) -> None:
+        """What a watch wants next is cut away on its node: read the state there, which stands for it, and go on."""
+        if feed.over_gap is not None:
+            return
+        number = next(self._numbers)
+        asked = Asked(Read(number, Consistency.LOCAL), feed.address)
+        asked.heard_s = now_s
+        self._asked[number] = feed.over_gap = asked
+
+        def done(future: Future[Any]) -> None:
+            feed.over_gap = None
+            if not future.cancelled() and future.exception() is None:
+                feed.take_gap(*future.result())
+                feed.renew_s = time.monotonic()  # of the same node
+
+        asked.future.add_done_callback(done)
+
     def _renew_when_due(self, feed: WatchFeed, now_s: float) -> None:
+        if feed.over_gap is not None:
+            if now_s - feed.over_gap.heard_s <= WATCH_SILENT_SECONDS:
+                return
+            feed.over_gap.future.cancel()
         if feed.address and now_s - feed.heard_s > WATCH_SILENT_SECONDS:
             if feed.address == self.link.target:
                 self.link.move_on()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from conflux import limits
-from conflux.client.committed import Committed, from_event
+from conflux.client.committed import Committed, from_event, gap_at
 from conflux.raft.entry import Entry
 from conflux.store.history import events_of
 
@@ -22,7 +23,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self._callbacks: dict[str, list[list[Callable[[Any], None]]]] = {}
         self._queue: queue.Queue[tuple[str, Any] | None] = queue.Queue(limits.DISPATCH_QUEUE_EVENTS_MAX)
-        self._missed_revision = 0
+        self._gap: Committed | None = None  # what stands for events that nobody was told of, until it is told
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -42,19 +43,30 @@ class Dispatcher:
 
         return off
 
-    def committed(self, entry: Entry, revision: int) -> None:
-        """Tell subscribers of an entry's actions. If they are too slow, they get one event with `gap` instead."""
+    def committed(self, entry: Entry, revision: int, state: Any) -> None:
+        """Tell subscribers of an entry's actions. If they are too slow, they get one event with `gap` instead.
+
+        Args:
+            revision, state: after the entry.
+        """
         if not self._callbacks.get("committed"):
             return
-        if self._missed_revision:
-            self._try_to_tell_gap(revision)
+        if self._gap is not None and self._gap_grows(revision, state):
             return
         for event in events_of(entry):
             try:
                 self._queue.put_nowait(("committed", from_event(event)))
             except queue.Full:
-                self._missed_revision = revision
+                self.missed(revision, state)
                 return
+
+    def missed(self, revision: int, state: Any) -> None:
+        """Events up to this revision can't be told: one with `gap` is, as soon as those before it are."""
+        if self._callbacks.get("committed"):
+            with self._lock:
+                self._gap = gap_at(revision, state)
+            with contextlib.suppress(queue.Full):
+                self._queue.put_nowait(("", None))  # wakes the thread, where nothing else does
 
     def tell(self, event: str, value: Any) -> None:
         """Tell of an event; dropped where callbacks are far behind."""
@@ -84,19 +96,28 @@ class Dispatcher:
                 except queue.Empty:
                     pass
 
-    def _try_to_tell_gap(self, revision: int) -> None:
-        self._missed_revision = revision
-        if self._queue.qsize() < limits.DISPATCH_QUEUE_EVENTS_MAX // 2:
-            self._queue.put_nowait(("committed", Committed(revision, 0, 0, 0, None, gap=True)))
-            self._missed_revision = 0
+    def _gap_grows(self, revision: int, state: Any) -> bool:
+        """Let the gap that still waits hold this, too. False: it was told just now."""
+        with self._lock:
+            if self._gap is None:
+                return False
+            self._gap = gap_at(revision, state)
+            return True
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            event, value = item
-            with self._lock:
-                listeners = [*self._callbacks.get(event, [])]
-            for (callback,) in listeners:
-                try:
-                    callback(value)
-                except Exception:  # a user's callback must not end the callbacks of others
-                    _log.exception("a callback for %r raised", event)
+            self._call(*item)
+            if self._queue.empty():
+                with self._lock:
+                    gap, self._gap = self._gap, None
+                if gap is not None:
+                    self._call("committed", gap)
+
+    def _call(self, event: str, value: Any) -> None:
+        with self._lock:
+            listeners = [*self._callbacks.get(event, [])]
+        for (callback,) in listeners:
+            try:
+                callback(value)
+            except Exception:  # a user's callback must not end the callbacks of others
+                _log.exception("a callback for %r raised", event)

@@ -25,7 +25,7 @@ from conflux.node.loop import Loop
 from conflux.node.node import Node
 from conflux.node.opening import memory_directory, open_directory, open_node
 from conflux.node.options import NodeOptions
-from conflux.node.status import report_of
+from conflux.node.status import members_of, report_of
 from conflux.raft.effects import RoleChanged
 from conflux.transport.interface import Channel
 from conflux.transport.keys import ClusterKey
@@ -186,7 +186,10 @@ class Conflux:
         return self.on("committed", callback)
 
     def on(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
-        """Call `callback` at an event: "committed", "leader_elected" (the leader's id), "rolled_back" (first index).
+        """Call `callback` at an event.
+
+        They are "committed" (a Committed), "leader_elected" (the leader's id), "rolled_back" (the first index that was
+        replaced) and "membership_changed" (the members, each with `id`, `label` and `standing`).
 
         Returns:
             A function that ends that.
@@ -211,7 +214,7 @@ class Conflux:
             return
         self._dispatcher.close(drain_s=CALLBACKS_SECONDS_MAX)  # what was committed is told before the node is gone
         self._closed = True
-        self._loop.stop()
+        self._loop.stop(hand_over=True)
         self._loop.join()
         _release(self._key)
 
@@ -268,7 +271,9 @@ class Conflux:
             if change.leader is not None:
                 dispatcher.tell("leader_elected", change.leader)
 
-        node.on_applied = lambda entry, machine: dispatcher.committed(entry, machine.revision)
+        node.on_installed = lambda machine: dispatcher.missed(machine.revision, machine.state)
+        node.on_members_changed = lambda membership: dispatcher.tell("membership_changed", members_of(membership))
+        node.on_applied = lambda entry, machine: dispatcher.committed(entry, machine.revision, machine.state)
         node.on_role_changed = role_changed
         node.on_truncated = lambda first: dispatcher.tell("rolled_back", first)
 

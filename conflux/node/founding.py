@@ -109,6 +109,11 @@ class Founding:
             remarks.append(f"disk full: {self._disk_full}")
         return "; ".join([self._formation.waiting_for(), *remarks, *self._links.remarks()])
 
+    @property
+    def wants_to_join(self) -> bool:
+        """True until a cluster that was formed before has let this node in."""
+        return self._joining is not None
+
     def settles_at_s(self) -> float | None:
         """See `Formation.settles_at_s`."""
         return self._formation.settles_at_s()

@@ -6,6 +6,7 @@ import logging
 import threading
 
 from conflux.errors import Closed
+from conflux.node.leaving import hand_over_before_leaving
 from conflux.node.local import LocalCaller
 from conflux.node.node import Node
 
@@ -25,6 +26,7 @@ class Loop:
         self._node = node
         self._caller = caller
         self._stop = threading.Event()
+        self._hands_over = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -45,8 +47,13 @@ class Loop:
                 self._caller.close(Closed("the node is closed"))
             self._node.close()
 
-    def stop(self) -> None:
-        """End the loop; from any thread, or a signal's handler."""
+    def stop(self, *, hand_over: bool = False) -> None:
+        """End the loop; from any thread, or a signal's handler.
+
+        Args:
+            hand_over: where this node leads, let another one take over first. A second call ends that, too.
+        """
+        self._hands_over = hand_over and not self._stop.is_set()
         self._stop.set()
         self._node.channel.wake()
 
@@ -56,10 +63,15 @@ class Loop:
             self._thread.join()
 
     def _turns(self) -> None:
-        node, caller = self._node, self._caller
         while not self._stop.is_set():
-            if caller is not None:
-                caller.turn()
-            node.turn()
-            wait_s = node.wait_s()
-            node.channel.poll(wait_s if caller is None else min(wait_s, caller.wait_s()))
+            self._turn()
+        if self._hands_over:
+            hand_over_before_leaving(self._node, self._turn, lambda: not self._hands_over)
+
+    def _turn(self) -> None:
+        node, caller = self._node, self._caller
+        if caller is not None:
+            caller.turn()
+        node.turn()
+        wait_s = node.wait_s()
+        node.channel.poll(wait_s if caller is None else min(wait_s, caller.wait_s()))

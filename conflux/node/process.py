@@ -78,8 +78,9 @@ def main() -> int:
         _answer({"error": type(error).__name__, "message": str(error), "hint": error.hint})
         return 1
     loop = Loop(node)
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda _number, _frame: loop.stop())
+    # SIGINT is for whoever stops all nodes at once: then there is nobody to hand over to.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.stop(hand_over=True))
+    signal.signal(signal.SIGINT, lambda _number, _frame: loop.stop())
     directory = Path(spec.directory)
     runtime = Runtime(
         pid=os.getpid(),

@@ -7,8 +7,10 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from conflux.errors import Diverged
+from conflux.raft.roles import Leader
 from conflux.store.hash_points import HashPoint
 from conflux.store.machine import Machine
+from conflux.store.membership import Membership
 
 if TYPE_CHECKING:
     from conflux.node.node import Node
@@ -85,6 +87,7 @@ def row_of(node: Node) -> dict[str, Any]:
         "data_dir": node.data_dir,
         "log_file": node.log_file,
         "role": "forming",
+        "standing": _standing(node),
         "term": 0,
         "commit_index": 0,
         "applied_revision": 0,
@@ -96,6 +99,9 @@ def row_of(node: Node) -> dict[str, Any]:
         "first_index": None,
         "last_index": None,
         "snapshot_index": None,
+        "snapshot_problem": None,
+        "installing": None,
+        "sending": {},
         "sessions": 0,
     }
     if node.replica is not None:
@@ -114,13 +120,8 @@ def report_of(node: Node) -> dict[str, Any]:
         "term": replica.raft.term if replica else 0,
         "waiting_for": node.waiting_for(),
         "members": [
-            {
-                "id": member.identity,
-                "label": member.label,
-                "endpoint": node.address_of(member.identity),
-                "standing": member.standing,
-            }
-            for member in node.membership().members_by_identity
+            member | {"endpoint": node.address_of(member["id"]), "match_index": _match_index(node, member["id"])}
+            for member in members_of(node.membership())
         ],
         "candidates": [
             {"id": each.founder.identity, "label": each.founder.label, "endpoint": each.address}
@@ -128,6 +129,31 @@ def report_of(node: Node) -> dict[str, Any]:
         ],
         "node": row_of(node),
     }
+
+
+def members_of(membership: Membership) -> list[dict[str, Any]]:
+    """The members, as people name them."""
+    everyone = membership.members_by_identity
+    return [{"id": each.identity, "label": each.label, "standing": each.standing} for each in everyone]
+
+
+def _standing(node: Node) -> str | None:
+    """What this node is to its cluster; None while that forms."""
+    if node.directory.removed:
+        return "removed"
+    if node.replica is None:
+        return "candidate" if node.founding.wants_to_join else None
+    member = node.membership().find(node.directory.self.identity)
+    return member.standing if member is not None else None
+
+
+def _match_index(node: Node, identity: str) -> int | None:
+    """On a leader: up to where a member holds its log."""
+    raft = node.replica.raft if node.replica is not None else None
+    if raft is None or not isinstance(raft.role, Leader):
+        return None
+    progress = raft.role.progress.get(identity)
+    return progress.match_index if progress is not None else raft.log.last_index
 
 
 def _member_row(node: Node) -> dict[str, Any]:

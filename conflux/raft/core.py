@@ -278,12 +278,19 @@ class Raft:
         return isinstance(self.role, Leader) and transfer.begin(self, self.role, target)
 
     def most_level_voter(self) -> NodeId | None:
-        """On a leader: the other voter whose log is nearest to the leader's; the best one to hand over to."""
+        """On a leader: the other voter whose log is nearest to the leader's; the best one to hand over to.
+
+        One that was heard lately comes first: a log that is level is no use where nobody is there any more.
+        """
         if not isinstance(self.role, Leader):
             return None
-        progress = self.role.progress
+        progress, silent = self.role.progress, self.options.election_ticks_min
+
+        def worth(voter: NodeId) -> tuple[bool, int]:
+            return progress[voter].silence < silent, progress[voter].match_index
+
         others = [voter for voter in self.configuration.voters if voter in progress]
-        return max(others, key=lambda voter: progress[voter].match_index, default=None)
+        return max(others, key=worth, default=None)
 
     def step_down(self) -> None:
         """Give up leadership, for reasons the shell knows: its disk is too slow to lead."""

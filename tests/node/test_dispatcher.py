@@ -68,7 +68,7 @@ def test_callbacks_are_told_in_order_on_a_thread_of_their_own(dispatcher):
     dispatcher.on("committed", lambda value: threads.add(threading.current_thread()))
     dispatcher.on("committed", listener)
     for revision in range(1, 10, 3):
-        dispatcher.committed(entry(revision, 3), revision + 2)
+        dispatcher.committed(entry(revision, 3), revision + 2, "state")
     assert [committed.revision for committed in listener.wait(9)] == list(range(1, 10))
     assert len(threads) == 1 and threading.current_thread() not in threads
 
@@ -165,16 +165,28 @@ def test_a_subscriber_that_is_too_slow_is_told_of_the_gap_and_then_goes_on():
     dispatcher.on("committed", gate)
     dispatcher.on("committed", listener)
     for revision in range(1, 11):  # one is with the gate, four wait, the others are missed
-        dispatcher.committed(entry(revision), revision)
+        dispatcher.committed(entry(revision), revision, f"at {revision}")
         assert gate.reached.wait(SECONDS_MAX)
     gate.open.set()
-    listener.wait(5)
+    listener.wait(6)  # nothing else has to happen for the gap to be told
     for revision in range(11, 14):
-        dispatcher.committed(entry(revision), revision)
-        listener.wait(revision - 5)
+        dispatcher.committed(entry(revision), revision, f"at {revision}")
+        listener.wait(revision - 4)
     told = [(committed.revision, committed.gap) for committed in listener.told]
-    assert told == [(1, False), (2, False), (3, False), (4, False), (5, False), (11, True), (12, False), (13, False)]
+    assert told == [*((each, False) for each in range(1, 6)), (10, True), (11, False), (12, False), (13, False)]
+    assert listener.told[5].state == "at 10"
     dispatcher.close()
+
+
+def test_what_a_snapshot_stands_for_is_told_as_a_gap(dispatcher):
+    listener = Listener()
+    dispatcher.on("committed", listener)
+    dispatcher.committed(entry(1), 1, "at 1")
+    dispatcher.missed(7, "at 7")
+    listener.wait(2)
+    dispatcher.committed(entry(8), 8, "at 8")
+    told = [(committed.revision, committed.gap, committed.state) for committed in listener.wait(3)]
+    assert told == [(1, False, None), (7, True, "at 7"), (8, False, None)]
 
 
 @pytest.mark.usefixtures("small_queue")
@@ -206,9 +218,9 @@ def test_closing_does_not_wait_for_a_full_queue():
 
 
 def test_nobody_is_told_of_what_was_committed_before_anyone_asked(dispatcher):
-    dispatcher.committed(entry(1), 1)
+    dispatcher.committed(entry(1), 1, "state")
     listener = Listener()
     dispatcher.on("committed", listener)
-    dispatcher.committed(entry(2), 2)
+    dispatcher.committed(entry(2), 2, "state")
     assert [(each.revision, each.action) for each in listener.wait(1)] == [(2, 2)]
     assert isinstance(listener.told[0], Committed)

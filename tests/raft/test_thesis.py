@@ -608,5 +608,14 @@ def test_the_most_level_voter_is_the_one_whose_log_is_nearest_and_no_learner():
     assert a.raft.most_level_voter() == "c"
 
 
+def test_a_voter_that_is_level_but_silent_is_not_handed_leadership():
+    a = leader(of="abc", log=[1, 1, 1])
+    a.hears(Accepted(match_index=4), of="b")
+    for _ in range(MIN):
+        a.tick()
+    a.hears(Accepted(match_index=3), of="c")
+    assert a.raft.most_level_voter() == "c"
+
+
 def test_alone_nobody_is_most_level():
     assert led("a")["a"].raft.most_level_voter() is None
