@@ -28,7 +28,7 @@ class GlobalOption(click.Option):
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The environment is asked by the command alone, and only where no flag was given: a flag is stronger."""
-        if ctx.parent is None or self.name in given_in(ctx):
+        if isinstance(ctx.command, click.Group) or self.name in given_in(ctx):
             return None
         value = super().resolve_envvar_value(ctx)
         return value.replace(",", " ") if value and self.multiple else value

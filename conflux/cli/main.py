@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
@@ -17,12 +16,12 @@ import click
 
 from conflux.cli import failure, output
 from conflux.cli.global_options import global_options
+from conflux.cli.groups import Table, load, write_commands
 from conflux.cli.options import format_options
 
 COMPLETION_VARIABLE = "_CONFLUX_COMPLETE"
 
-# Name → (module, what `--help` says). The command is the module's attribute of the same name.
-COMMANDS = {
+COMMANDS: Table = {
     "start": ("start", "Run the nodes of a cluster on this machine."),
     "stop": ("stop", "Stop the nodes that run here."),
     "wait": ("wait", "Wait until the cluster serves."),
@@ -31,6 +30,9 @@ COMMANDS = {
     "state": ("state", "Print the state."),
     "status": ("status", "Show how each node of the cluster is."),
     "bench": ("bench", "Show how fast the cluster is, and what limits it."),
+    "members": ("members", "Show the members, add, promote, replace and remove them."),
+    "transfer-leadership": ("transfer_leadership", "Hand leadership to another voter."),
+    "snapshot": ("snapshot", "Take snapshots."),
     "inspect-log": ("inspect_log", "Print a node's log, decoded, from its directory on disk."),
     "logs": ("logs", "Print what the nodes wrote to their log files."),
     "keygen": ("keygen", "Make a cluster key."),
@@ -62,15 +64,10 @@ class Group(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _ = COMMANDS[cmd_name]
-        found: click.Command = getattr(import_module(f"conflux.cli.{module}"), module)
-        return found
+        return load(COMMANDS, cmd_name)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        write_commands(COMMANDS, formatter)
         format_options(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

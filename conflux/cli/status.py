@@ -56,7 +56,7 @@ def look(settings: Settings, client: Client, timeout_s: float) -> dict[str, Any]
             reports[report["node"]["id"]] = report
         found = merge([*reports.values()], local_nodes(settings.cluster_dir))
         waited_s = time.monotonic() - started_s
-        if reports and (found["answering"] == len(found["nodes"]) or waited_s >= ANSWER_SECONDS_MAX):
+        if reports and (all(row["pid"] is not None for row in found["nodes"]) or waited_s >= ANSWER_SECONDS_MAX):
             return found
         if waited_s >= timeout_s:
             raise client.unreachable()

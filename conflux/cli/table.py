@@ -31,14 +31,25 @@ def _app(row: Row) -> str:
     return NOTHING if row["app"] is None else f"{row['app']} v{row['app_version']}"
 
 
-def _health(row: Row) -> str:
-    return "healthy" if row["healthy"] else _text(row["problem"])
+def _role(row: Row) -> str:
+    """What it is in Raft; of who doesn't vote that it doesn't."""
+    return row["standing"] if row["standing"] in ("learner", "joining") else _text(row["role"])
+
+
+def health(row: Row) -> str:
+    """How a node is, in a few words."""
+    if not row["healthy"]:
+        return _text(row["problem"])
+    if row["installing"]:
+        total = row["installing"]["bytes_total"]
+        return f"installing snapshot {100 * row['installing']['bytes'] // max(1, total)} %"
+    return "healthy"
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "node": lambda row: _text(row["label"]),
     "id": lambda row: _text(row["id"])[:8],
-    "role": lambda row: _text(row["role"]),
+    "role": _role,
     "term": lambda row: _text(row["term"]),
     "commit": lambda row: _text(row["commit_index"]),
     "revision": lambda row: _text(row["applied_revision"]),
@@ -48,7 +59,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "endpoint": lambda row: _text(row["endpoint"]),
     "pid": lambda row: _text(row["pid"]),
     "app": _app,
-    "health": _health,
+    "health": health,
 }
 _LEAST_NEEDED_FIRST = ("app", "snapshot", "id", "log", "lag", "pid", "term", "endpoint")
 _ON_THE_RIGHT = {"term", "commit", "revision", "lag", "snapshot", "pid"}
@@ -67,7 +78,8 @@ def _condition(status: Status) -> str:
     if status["waiting_for"]:
         return f"not formed yet, {status['waiting_for']}"
     if answering < quorum:
-        return f"no quorum, {answering} of {len(nodes)} answer and {quorum} are needed; `state --node ID` still works"
+        voters = sum(row["standing"] in ("voter", None) for row in nodes)
+        return f"no quorum, {answering} of {voters} answer and {quorum} are needed; `state --node ID` still works"
     if status["leader"] is None:
         return "no leader now"
     labels = {row["id"]: row["label"] for row in nodes}
@@ -75,7 +87,10 @@ def _condition(status: Status) -> str:
     silent = [row["label"] for row in nodes if row["pid"] is None]
     verb = "does" if len(silent) == 1 else "do"
     missing = f"; {', '.join(silent)} {verb} not answer" if silent else ""
-    return f"{leader} leads in term {status['term']}{missing}"
+    waiting = "".join(
+        f"; {each['label']} waits to join: conflux members add {each['label']}" for each in status["candidates"]
+    )
+    return f"{leader} leads in term {status['term']}{missing}{waiting}"
 
 
 def plain_rows(status: Status) -> list[list[str]]:

@@ -123,6 +123,7 @@ def report_of(node: Node) -> dict[str, Any]:
             member | {"endpoint": node.address_of(member["id"]), "match_index": _match_index(node, member["id"])}
             for member in members_of(node.membership())
         ],
+        "replacing": _replacing(node.membership()),
         "candidates": [
             {"id": each.founder.identity, "label": each.founder.label, "endpoint": each.address}
             for each in node.candidates.all(node.now_s())
@@ -145,6 +146,12 @@ def _standing(node: Node) -> str | None:
         return "candidate" if node.founding.wants_to_join else None
     member = node.membership().find(node.directory.self.identity)
     return member.standing if member is not None else None
+
+
+def _replacing(membership: Membership) -> dict[str, str] | None:
+    """Who is about to take whose place."""
+    replacement = membership.replacement
+    return None if replacement is None else {"old": replacement.old, "new": replacement.new}
 
 
 def _match_index(node: Node, identity: str) -> int | None:

@@ -7,8 +7,8 @@ from math import inf
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from conflux.client.committed import Committed
 from conflux.client.asked import ASK_AGAIN_SECONDS
+from conflux.client.committed import Committed
 from conflux.client.engine import WATCH_RENEW_SECONDS, WATCH_SILENT_SECONDS, WatchFeed
 from conflux.client.link import Link
 from conflux.client.requester import Call as Submitted

@@ -613,7 +613,7 @@ def test_a_voter_that_is_level_but_silent_is_not_handed_leadership():
     a.hears(Accepted(match_index=4), of="b")
     for _ in range(MIN):
         a.tick()
-    a.hears(Accepted(match_index=3), of="c")
+        a.hears(Accepted(match_index=3), of="c")
     assert a.raft.most_level_voter() == "c"
 
 
