@@ -90,7 +90,9 @@ def _rows(reports: Sequence[Report], known: Report | None, local: Sequence[Local
     rows = []
     for identity, member in members.items():
         row = _silent_row(member, endpoints.get(identity), here.get(identity)) | answers.get(identity, {})
-        rows.append(row | {"label": member["label"], "standing": member.get("standing")})  # its own news may be old
+        if known is not None:  # its own news may be old
+            row |= {"label": member["label"], "standing": member.get("standing")}
+        rows.append(row)
     return sorted(rows, key=lambda row: label_order(row["label"]))
 
 

@@ -13,7 +13,7 @@ from conflux.cli import output
 from conflux.cli.identify import pick
 from conflux.cli.local_nodes import LocalNode, local_nodes
 from conflux.cli.options import Settings, command
-from conflux.discovery.local import KEY, MANIFEST
+from conflux.discovery.local import KEY, MANIFEST, Manifest
 from conflux.errors import AlreadyOpen, ConfluxError, OptionsError
 
 LAUNCH_LOCK = "start.lock"  # of `conflux.node.launcher`, which is too heavy to import for a name
@@ -47,6 +47,7 @@ def destroy(settings: Settings, node: str | None, yes: bool) -> None:
         _print(settings, "would_remove", paths)
         raise OptionsError("nothing was deleted", hint="Say --yes to delete this for good.")
     with _locked(chosen):
+        _forget_gone(settings, chosen if node is not None else [])
         for path in paths:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     if node is None:
@@ -54,6 +55,19 @@ def destroy(settings: Settings, node: str | None, yes: bool) -> None:
             settings.cluster_dir.rmdir()
             paths.append(settings.cluster_dir)
     _print(settings, "removed", paths)
+
+
+def _forget_gone(settings: Settings, nodes: list[LocalNode]) -> None:
+    """The manifest forgets who was removed from the cluster, or had only joined it; of a founder it is to be missed."""
+    from conflux.node.beginnings import is_removed
+
+    manifest = Manifest.load(settings.cluster_dir)
+    for node in nodes if manifest is not None else []:
+        assert manifest is not None
+        joined = any(each.label == node.label and each.join is not None for each in manifest.nodes)
+        if joined or is_removed(node.directory):
+            manifest = manifest.without(node.label)
+            manifest.save(settings.cluster_dir)
 
 
 def _refuse_running(nodes: list[LocalNode]) -> None:

@@ -29,6 +29,7 @@ class LinesView:
         self._shown: dict[str, str] = {}
         self._leader: str | None = None
         self._waiting_for: str | None = None
+        self._candidates: set[str] = set()
         self.say(first_line)
 
     def show(self, reports: list[dict[str, Any]]) -> None:
@@ -39,8 +40,13 @@ class LinesView:
             self._leader = leader
             self.say(f"{leader} leads in term {status['term']}." if leader else "Nobody leads.")
         if status["waiting_for"] and status["waiting_for"] != self._waiting_for:
-            self.say(f"Not formed yet: {status['waiting_for']}.")
+            joins = any(node["standing"] == "candidate" for node in status["nodes"])
+            self.say(f"{'No member' if joins else 'Not formed'} yet: {status['waiting_for']}.")
         self._waiting_for = status["waiting_for"]
+        for candidate in status["candidates"]:
+            if candidate["id"] not in self._candidates:
+                self._candidates.add(candidate["id"])
+                self.say(f"{candidate['label']} waits to join.")
         for node in status["nodes"]:
             now = "is up" if node["pid"] else "does not answer"
             if self._shown.get(node["label"], "does not answer") != now:

@@ -29,6 +29,7 @@ STATUS_SECONDS = 1.0
         "conflux start --cluster-size 3 --detach --app shop:app",
         "conflux start            # again, on the directories that are there",
         "conflux start --cluster-size 5 --local 1 --key cluster.key    # on each of five machines",
+        "conflux start --join TOKEN            # one more, with a token from conflux members add",
     ],
 )
 @click.option("--cluster-size", "size", type=click.IntRange(1, 9), metavar="N", help="How many nodes form the cluster.")
@@ -39,6 +40,7 @@ STATUS_SECONDS = 1.0
 @click.option("--peer", "peers", multiple=True, metavar="ADDR", help="Another node's HOST:PORT; may be repeated.")
 @click.option("--mdns/--no-mdns", default=None, help="Whether to announce the nodes here and look for others by mDNS.")
 @click.option("--insecure", is_flag=True, help="Without a key: whoever reaches the ports may read and write.")
+@click.option("--join", metavar="TOKEN", help="Join a formed cluster: with a token, or `wait` for `members add LABEL`.")
 @click.option("--forget", metavar="ID", help="Give up a cluster that was accepted here and can't form any more.")
 @click.option("--app", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="The app; default: a list.")
 @click.option(
@@ -57,6 +59,7 @@ def start(settings: Settings, **asked: Any) -> None:
     """
     if asked["detach"] and (asked["ephemeral"] or asked["restart"]):
         raise OptionsError("--detach goes with neither --ephemeral nor --restart", hint="Leave one of them out.")
+    _check_join(settings, asked)
     _check_key(settings, asked)
     temporary = Path(tempfile.mkdtemp(prefix="conflux-")) if asked["ephemeral"] else None
     try:
@@ -64,6 +67,22 @@ def start(settings: Settings, **asked: Any) -> None:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_join(settings: Settings, asked: dict[str, Any]) -> None:
+    """A node that joins has nothing to say of the cluster's size, and needs its key."""
+    if asked["join"] is None:
+        return
+    if asked["size"] is not None or asked["local"] is not None or asked["forget"] is not None:
+        raise OptionsError("--join goes with none of --cluster-size, --local and --forget", hint="Leave them out.")
+    from conflux.node.arriving import token_of
+
+    asked["join"] = token_of(asked["join"])
+    if settings.key is None and not asked["insecure"] and not (settings.cluster_dir / "cluster.json").exists():
+        raise OptionsError(
+            f"no node of the cluster {settings.cluster!r} is here, so its key is needed",
+            hint="Copy it to this machine, and: conflux start --join TOKEN --key cluster.key",
+        )
 
 
 def _check_key(settings: Settings, asked: dict[str, Any]) -> None:
@@ -102,7 +121,7 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
             click.echo(line, err=True)
         client = _client(settings, data_dir)
         if asked["detach"]:
-            _detach(settings, launcher, client, signals.check)
+            _detach(settings, launcher, client, signals.check, joins=asked["join"] is not None)
         else:
             _stay(settings, data_dir, launcher, client, signals.check, restart=asked["restart"])
     except Stopped:
@@ -116,10 +135,10 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
         raise
 
 
-def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any) -> None:
+def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any, *, joins: bool) -> None:
     from conflux.cli.supervisor import wait_until_ready
 
-    is_whole = launcher.manifest is not None and launcher.manifest.is_whole
+    is_whole = launcher.manifest is not None and launcher.manifest.is_whole and not joins
     if is_whole and not wait_until_ready(client, time.monotonic() + settings.timeout(DETACH_SECONDS), check):
         problems = _problems(client)
         launcher.stop()
@@ -129,7 +148,10 @@ def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any) 
     _print_nodes(settings, launcher)
     if not settings.json:
         serves = "The cluster serves." if is_whole else "The nodes listen; `conflux status` tells who is missing."
+        if joins:
+            serves = "It joins once the cluster lets it in: see `conflux members list`."
         is_plain = not settings.cluster_was_named and not settings.data_dir_was_named
+        is_plain = is_plain and not joins
         follows = " Next: conflux perform append foo; conflux status; conflux stop." if is_plain else ""
         click.echo(serves + follows, err=True)
 
@@ -171,6 +193,9 @@ def _first_line(settings: Settings, data_dir: Path, launcher: Launcher) -> str:
     count = len(launcher.nodes)
     manifest = launcher.manifest
     where = f"in {data_dir / settings.cluster}. Ctrl-C stops"
+    newcomer = next((node.label for node in launcher.nodes if node.spec.join is not None), None)
+    if newcomer is not None and count == 1:
+        return f"The node {newcomer}, which joins the cluster {settings.cluster!r}, {where} it."
     if manifest is not None and not manifest.is_whole:
         return f"{count} of the {manifest.size} nodes of the cluster {settings.cluster!r}, {where} what runs here."
     all_nodes = "The node" if count == 1 else f"{count} nodes"
@@ -205,6 +230,7 @@ def _launch_options(settings: Settings, data_dir: Path, asked: dict[str, Any]) -
         advertise=asked["advertise"],
         mdns=asked["mdns"],
         forget=asked["forget"],
+        join=asked["join"],
         election_timeout_ms=_milliseconds(asked["election_timeout"]),
         heartbeat_interval_ms=asked["heartbeat_interval"],
     )

@@ -76,7 +76,8 @@ def headline(status: Status) -> str:
 def _condition(status: Status) -> str:
     nodes, answering, quorum = status["nodes"], status["answering"], status["quorum"]
     if status["waiting_for"]:
-        return f"not formed yet, {status['waiting_for']}"
+        joins = any(row["standing"] == "candidate" for row in nodes)
+        return f"{'no member yet' if joins else 'not formed yet'}, {status['waiting_for']}"
     if answering < quorum:
         voters = sum(row["standing"] in ("voter", None) for row in nodes)
         return f"no quorum, {answering} of {voters} answer and {quorum} are needed; `state --node ID` still works"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class LocalNode:
     identity: str
     address: str = ""  # where it listened last: what others dial
     bind: str = ""  # where it listens, if that is something else
+    join: str | None = None  # came to a cluster that was formed: by this token, or by an operator's hand ("")
     made: bool = False  # its directory was made: if it is missing now, it is lost, and with it whom the node voted for
 
 
@@ -36,19 +37,35 @@ class Manifest:
     """What was started here."""
 
     cluster: str
-    size: int
+    size: int  # of the cluster when it was formed; 0 where only nodes that joined it are here
     app: str  # MODULE:ATTR
     app_dir: str
     insecure: bool = False  # without a key, by wish
     nodes: tuple[LocalNode, ...] = field(default=())
+    local: int | None = None  # how many founders were here, once others have come or some have gone
     peers: tuple[str, ...] = ()  # what was said of the network, until something else is said
     mdns: bool = True
     advertise: str | None = None
 
     @property
+    def founders_here(self) -> int:
+        """How many of the nodes that formed the cluster were started here."""
+        return len(self.nodes) if self.local is None else self.local
+
+    @property
     def is_whole(self) -> bool:
-        """True where all nodes of the cluster are on this machine."""
-        return len(self.nodes) == self.size
+        """True where the cluster was formed by nodes of this machine alone."""
+        return 0 < self.size == self.founders_here
+
+    def with_node(self, node: LocalNode) -> Manifest:
+        """With one that joins the cluster, in the place of the one that had its label, if one had."""
+        labels = [each.label for each in self.nodes]
+        nodes = [node if each.label == node.label else each for each in self.nodes]
+        return replace(self, nodes=tuple(nodes if node.label in labels else [*nodes, node]), local=self.founders_here)
+
+    def without(self, label: str) -> Manifest:
+        """Without a node that is no member any more."""
+        return replace(self, nodes=tuple(node for node in self.nodes if node.label != label), local=self.founders_here)
 
     def save(self, directory: Path) -> None:
         """Write it into the cluster's directory: whole or not at all."""

@@ -19,12 +19,20 @@ EVERYWHERE = "0.0.0.0"
 LOOPBACK_OF = {EVERYWHERE: LOOPBACK, "::": "::1"}
 
 
-def with_addresses(manifest: Manifest, running: dict[str, str], *, bind: str | None, advertise: str | None) -> Manifest:
+def with_addresses(
+    manifest: Manifest,
+    running: dict[str, str],
+    *,
+    bind: str | None,
+    advertise: str | None,
+    only: str | None = None,
+) -> Manifest:
     """The manifest with an address for each node: what it had, if that is free, else another one.
 
     Args:
         running: addresses of the nodes that run already, by label.
         bind, advertise: what was asked for.
+        only: the label of the one node that gets an address; default: all that don't run.
 
     Raises:
         PortTaken: a port that was asked for isn't free, or none is.
@@ -33,9 +41,11 @@ def with_addresses(manifest: Manifest, running: dict[str, str], *, bind: str | N
     asked = Address.parse(bind, port_default=0) if bind else None
     host = asked.host if asked else _last_host(manifest)
     public = _public_host(host, advertise)
+    others = [node for node in manifest.nodes if only not in (None, node.label)]
     taken: set[int] = {Address.parse(address).port for address in running.values()}
+    taken |= {Address.parse(node.address).port for node in others if node.address}
     nodes = []
-    for place, node in enumerate(manifest.nodes):
+    for place, node in enumerate([node for node in manifest.nodes if only in (None, node.label)]):
         if node.label in running:
             nodes.append(replace(node, address=running[node.label]))
             continue
@@ -47,7 +57,8 @@ def with_addresses(manifest: Manifest, running: dict[str, str], *, bind: str | N
         nodes.append(
             replace(node, bind=str(Address(host, port)), address=_public_address(public, port, place, advertise))
         )
-    return replace(manifest, nodes=tuple(nodes))
+    placed = {node.label: node for node in nodes}
+    return replace(manifest, nodes=tuple(placed.get(node.label, node) for node in manifest.nodes))
 
 
 def dialled_here(bind: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from conflux.discovery.local import KEY, LocalNode, Manifest, Runtime
 from conflux.errors import AlreadyOpen, ConfluxError, OptionsError, WrongDirectory
-from conflux.node.directory import FORMED, new_identity
+from conflux.node.directory import FORMED, REMOVED, new_identity
 from conflux.node.opening import has_data
 from conflux.storage.lock import lock_holder
 from conflux.storage.reader import LogReader
@@ -70,7 +70,7 @@ def first_manifest(
     if count == size:
         labels = [f"n{number}" for number in range(1, count + 1)]
     else:
-        labels = [f"{_host_name()}-{identity[:4]}" for identity in identities]
+        labels = [label_of_host(identity) for identity in identities]
     if label is not None and count > 1 and label not in labels:
         raise OptionsError(f"a new cluster of {count} nodes names them itself, not {label}", hint="Leave --id out.")
     if label is not None and count == 1:
@@ -81,10 +81,10 @@ def first_manifest(
     )
 
 
-def _host_name() -> str:
-    """This machine's name, as far as a label may hold it."""
+def label_of_host(identity: str) -> str:
+    """A label that hardly any node of another machine has: this machine's name, as far as a label may hold it."""
     name = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname().partition(".")[0]).strip("-")
-    return name[:40] or "node"
+    return f"{name[:40] or 'node'}-{identity[:4]}"
 
 
 def check_again(manifest: Manifest, size: int | None, app: str | None, local: int | None) -> None:
@@ -93,12 +93,13 @@ def check_again(manifest: Manifest, size: int | None, app: str | None, local: in
     Raises:
         WrongDirectory: another size, app or number of nodes here was asked for.
     """
-    if local is not None and local != len(manifest.nodes):
+    here = manifest.founders_here or len(manifest.nodes)
+    if local is not None and local != here:
         raise WrongDirectory(
-            f"{len(manifest.nodes)} nodes of the cluster {manifest.cluster!r} are on this machine, not {local}",
-            hint=f"Leave --local out or give {len(manifest.nodes)}.",
+            f"{here} nodes of the cluster {manifest.cluster!r} are on this machine, not {local}",
+            hint=f"Leave --local out or give {here}.",
         )
-    if size is not None and size != manifest.size:
+    if size is not None and manifest.size and size != manifest.size:
         raise WrongDirectory(
             f"the cluster {manifest.cluster!r} was formed with {manifest.size} nodes, not {size}",
             hint=f"Leave --cluster-size out or give {manifest.size}; for another cluster name it: --cluster NAME",
@@ -142,8 +143,10 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
     if not wanted:
         labels = ", ".join(node.label for node in manifest.nodes)
         raise OptionsError(f"there is no node {label} here", hint=f"The nodes are {labels}.")
+    left = [_why_removed(node, cluster_dir) for node in wanted if is_removed(cluster_dir / node.label)]
+    wanted = [node for node in wanted if not is_removed(cluster_dir / node.label)]
     conditions = {node.label: condition_of(cluster_dir / node.label) for node in wanted}
-    if all(condition is Condition.RUNNING for condition in conditions.values()):
+    if wanted and all(condition is Condition.RUNNING for condition in conditions.values()):
         what = f"node {label}" if label else "all its nodes on this machine"
         raise AlreadyOpen(
             f"the cluster {manifest.cluster!r} is already running: {what}",
@@ -151,17 +154,18 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
         )
     # With all nodes here, a formed cluster shows in the other directories; else only this one could have told.
     formed = any(is_formed(cluster_dir / node.label) for node in manifest.nodes)
-    start, left = [], []
+    start = []
     for node in wanted:
         condition = conditions[node.label]
-        is_lost = formed or (node.made and not manifest.is_whole)
+        is_lost = node.made if node.join is not None else formed or (node.made and not manifest.is_whole)
         if condition is Condition.STOPPED or (condition is not Condition.RUNNING and not is_lost):
             start.append(node)
         elif condition is not Condition.RUNNING:
             left.append(
                 f"{node.label} is not started: its directory {cluster_dir / node.label} is {condition.value}. "
                 "It is not made anew, since the node may have voted: put that very directory back, not an older copy, "
-                "or go on without it."
+                f"or go on without it, or let a new node take its place: conflux start --join wait --id {node.label}, "
+                f"then conflux members replace {node.label}"
             )
     if not start:
         raise ConfluxError("no node can be started: " + " ".join(left))
@@ -170,18 +174,34 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
 
 def is_formed(directory: Path) -> bool:
     """True where the directory says that its cluster has formed, or can't be asked: then nothing is made anew."""
+    return _has_fact(directory, FORMED, unknown=True)
+
+
+def is_removed(directory: Path) -> bool:
+    """True where the directory says that its node was removed from the cluster."""
+    return _has_fact(directory, REMOVED, unknown=False)
+
+
+def _has_fact(directory: Path, fact: str, *, unknown: bool) -> bool:
     if not has_data(directory):
         return False
     try:
         reader = LogReader.open(directory)
     except ConfluxError:
-        return True
+        return unknown
     try:
-        return FORMED in reader.facts()
+        return fact in reader.facts()
     except ConfluxError:
-        return True
+        return unknown
     finally:
         reader.close()
+
+
+def _why_removed(node: LocalNode, cluster_dir: Path) -> str:
+    return (
+        f"{node.label} is not started: it was removed from the cluster for good, and {cluster_dir / node.label} is of "
+        f"no use any more. Delete that: conflux destroy --node {node.label} --yes"
+    )
 
 
 def key_for(manifest: Manifest, cluster_dir: Path, key_file: Path | None) -> Path | None:

@@ -45,11 +45,9 @@ class Joining:
         own = self._own
         if self._clusters:
             if self.token:
-                return f"the cluster {own.cluster!r} to let {own.label} in by its token"
-            return f"the cluster {own.cluster!r} to let {own.label} in: conflux members add {own.label}"
+                return f"waiting for the cluster {own.cluster!r} to let {own.label} in by its token"
+            return f"waiting for the cluster {own.cluster!r} to let {own.label} in: conflux members add {own.label}"
         if self._others:
             label, what = min(self._others.items())
-            return (
-                f"a cluster {own.cluster!r} with {own.app} version {own.app_version} to join; {label} belongs to {what}"
-            )
-        return f"a cluster {own.cluster!r} to join; none was found yet"
+            return f"waiting for a cluster {own.cluster!r} with {own.app} version {own.app_version} to join; {label} belongs to {what}"
+        return f"waiting for a cluster {own.cluster!r} to join; none was found yet"

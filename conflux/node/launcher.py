@@ -21,6 +21,7 @@ from conflux.discovery.local import NODE_LOG, LocalNode, Manifest
 from conflux.errors import AlreadyOpen, ConfluxError, OptionsError
 from conflux.node import beginnings
 from conflux.node.addresses import with_addresses
+from conflux.node.arriving import with_arrival
 from conflux.node.options import NodeOptions
 from conflux.node.process import NodeSpec
 from conflux.storage.lock import lock_holder
@@ -51,6 +52,7 @@ class LaunchOptions:
     advertise: str | None = None
     mdns: bool | None = None  # None: as at the last start
     forget: str | None = None
+    join: str | None = None  # a node here that joins the cluster: by this token, or by an operator's hand ("")
     election_timeout_ms: tuple[int, int] = (300, 500)
     heartbeat_interval_ms: int = 50
 
@@ -98,27 +100,18 @@ class Launcher:
         """
         options = self._options
         with _launching(options.cluster_dir):
-            manifest = Manifest.load(options.cluster_dir)
-            if manifest is None:
-                _refuse_orphans(options.cluster_dir)
-                manifest = beginnings.first_manifest(
-                    options.cluster,
-                    options.size,
-                    options.app,
-                    options.app_dir,
-                    label=options.label,
-                    local=options.local,
-                    insecure=options.insecure,
-                )
-            else:
-                beginnings.check_again(manifest, options.size, options.app, options.local)
+            manifest, label = self._manifest()
             self._check(manifest)
-            start, self.left = beginnings.to_start(manifest, options.cluster_dir, options.label)
+            start, self.left = beginnings.to_start(manifest, options.cluster_dir, label)
             manifest = beginnings.with_network(
                 manifest, peers=options.peers, mdns=options.mdns, bind=options.bind, advertise=options.advertise
             )
             manifest = with_addresses(
-                manifest, self._running(manifest, start), bind=options.bind, advertise=manifest.advertise
+                manifest,
+                self._running(manifest, start),
+                bind=options.bind,
+                advertise=manifest.advertise,
+                only=label if options.join is not None else None,
             )
             _refuse_lonely_loopback(manifest)
             key_file = beginnings.key_for(manifest, options.cluster_dir, options.key_file)
@@ -135,10 +128,12 @@ class Launcher:
         node.endpoint = answer.get("endpoint", node.endpoint)
 
     def stop(self) -> None:
-        """Stop what this launcher started."""
+        """Stop what this launcher started. Where those are all, there is nobody to hand leadership to."""
+        manifest = self.manifest
+        are_all = manifest is not None and manifest.is_whole and len(self.nodes) == len(manifest.nodes)
         for node in self.nodes:
             if node.process.poll() is None:
-                node.process.terminate()
+                node.process.send_signal(signal.SIGINT if are_all else signal.SIGTERM)
         deadline_s = time.monotonic() + STOP_SECONDS_MAX
         for node in self.nodes:
             try:
@@ -147,6 +142,38 @@ class Launcher:
                 node.process.kill()
                 node.process.wait()
 
+    def _manifest(self) -> tuple[Manifest, str | None]:
+        """What is here, or shall be; and the label of the one node to start, where not all are."""
+        options = self._options
+        manifest = Manifest.load(options.cluster_dir)
+        if manifest is None:
+            _refuse_orphans(options.cluster_dir)
+        else:
+            beginnings.check_again(manifest, options.size, options.app, options.local)
+        if options.join is not None:
+            manifest, newcomer = with_arrival(
+                manifest,
+                options.cluster_dir,
+                options.join,
+                cluster=options.cluster,
+                label=options.label,
+                app=options.app,
+                app_dir=options.app_dir,
+                insecure=options.insecure,
+            )
+            return manifest, newcomer.label
+        if manifest is None:
+            manifest = beginnings.first_manifest(
+                options.cluster,
+                options.size,
+                options.app,
+                options.app_dir,
+                label=options.label,
+                local=options.local,
+                insecure=options.insecure,
+            )
+        return manifest, options.label
+
     def _check(self, manifest: Manifest) -> None:
         """Find what would keep every node from starting before anything is written."""
         options = self._options
@@ -154,8 +181,9 @@ class Launcher:
         Machine.initial(app)
         NodeOptions(
             cluster=options.cluster,
-            label=manifest.nodes[0].label,
+            label=manifest.nodes[-1].label,
             size=manifest.size,
+            join=manifest.nodes[-1].join,
             election_timeout_ms=options.election_timeout_ms,
             heartbeat_interval_ms=options.heartbeat_interval_ms,
         )
@@ -180,7 +208,8 @@ class Launcher:
             cluster=manifest.cluster,
             label=node.label,
             identity=node.identity,
-            size=manifest.size,
+            size=manifest.size if node.join is None else 0,
+            join=node.join,
             directory=str(options.cluster_dir / node.label),
             bind=node.bind or node.address,
             advertise=node.address,
@@ -227,8 +256,9 @@ def stop_nodes(cluster_dir: Path, label: str | None = None) -> list[str]:
     """
     directories = [path.parent for path in sorted(cluster_dir.glob("*/lock")) if label in (None, path.parent.name)]
     holders = {directory: pid for directory in directories if (pid := lock_holder(directory)) is not None}
+    number = signal.SIGINT if label is None and _is_whole(cluster_dir) else signal.SIGTERM
     for directory, pid in holders.items():
-        _signal(directory, pid, signal.SIGTERM)
+        _signal(directory, pid, number)
     deadline_s = time.monotonic() + STOP_SECONDS_MAX
     for directory, pid in holders.items():
         while lock_holder(directory) == pid or _is_alive(pid):
@@ -236,6 +266,15 @@ def stop_nodes(cluster_dir: Path, label: str | None = None) -> list[str]:
                 _signal(directory, pid, signal.SIGKILL)
             time.sleep(0.01)
     return [directory.name for directory in holders]
+
+
+def _is_whole(cluster_dir: Path) -> bool:
+    """True where all nodes of the cluster are here: who stops them all leaves nobody to hand leadership to."""
+    try:
+        manifest = Manifest.load(cluster_dir)
+    except ConfluxError:
+        return False
+    return manifest is not None and manifest.is_whole
 
 
 @contextlib.contextmanager

@@ -53,6 +53,7 @@ class NodeSpec:
     peers: tuple[str, ...]
     mdns: bool
     settle_s: float
+    join: str | None  # its token, where it joins a cluster that was formed before
     forget: str | None  # id of a proposal that the operator gives up
     app: str
     app_dir: str
@@ -110,6 +111,7 @@ def _open(spec: NodeSpec) -> Node:
         election_timeout_ms=spec.election_timeout_ms,
         heartbeat_interval_ms=spec.heartbeat_interval_ms,
         settle_s=spec.settle_s,
+        join=spec.join,
     )
     path = Path(spec.directory)
     key = ClusterKey.load(spec.key_file) if spec.key_file else None
