@@ -19,6 +19,7 @@ def members_list(settings: Settings) -> None:
     A voter decides; a learner receives the log and doesn't; one that is joining becomes a voter once it has caught up.
     """
     from conflux.cli.status import look
+    from conflux.cli.table import waiting_lines
 
     with settings.client() as client:
         found = look(settings, client, settings.timeout())
@@ -33,10 +34,8 @@ def members_list(settings: Settings) -> None:
     if found["replacing"]:
         old, new = (labels.get(found["replacing"][end], "a node") for end in ("old", "new"))
         output.print_line(f"{new} is about to take the place of {old}")
-    for each in found["candidates"]:
-        change = "replace" if each["label"] in labels.values() else "add"
-        where = f"{each['label']} ({shortened(each['id'], identities)}) at {each['endpoint']}"
-        output.print_line(f"{where} waits to join: conflux members {change} {each['label']}")
+    for each, line in zip(found["candidates"], waiting_lines(found), strict=True):
+        output.print_line(f"{line}   ({shortened(each['id'], identities)}, at {each['endpoint']})")
 
 
 FIELDS = ("id", "label", "standing", "role", "endpoint", "lag", "installing", "healthy", "problem")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from conflux.cli import output
 from conflux.cli.identify import pick
+from conflux.cli.local_nodes import label_order
 from conflux.cli.options import Settings
 from conflux.cli.status import look
 from conflux.cli.table import health
@@ -39,7 +40,9 @@ def named(rows: Sequence[Row], text: str) -> Named:
     Raises:
         OptionsError: there is none, or more than one.
     """
-    return pick([Named(row["id"], row["label"]) for row in rows], text)
+    return pick(
+        [Named(row["id"], row["label"]) for row in sorted(rows, key=lambda row: label_order(row["label"]))], text
+    )
 
 
 def progress_of(row: Row) -> str:

@@ -193,9 +193,9 @@ def _first_line(settings: Settings, data_dir: Path, launcher: Launcher) -> str:
     count = len(launcher.nodes)
     manifest = launcher.manifest
     where = f"in {data_dir / settings.cluster}. Ctrl-C stops"
-    newcomer = next((node.label for node in launcher.nodes if node.spec.join is not None), None)
-    if newcomer is not None and count == 1:
-        return f"The node {newcomer}, which joins the cluster {settings.cluster!r}, {where} it."
+    if all(node.spec.join is not None for node in launcher.nodes):
+        labels = ", ".join(node.label for node in launcher.nodes)
+        return f"{labels} of the cluster {settings.cluster!r}, {where} what runs here."
     if manifest is not None and not manifest.is_whole:
         return f"{count} of the {manifest.size} nodes of the cluster {settings.cluster!r}, {where} what runs here."
     all_nodes = "The node" if count == 1 else f"{count} nodes"

@@ -88,10 +88,17 @@ def _condition(status: Status) -> str:
     silent = [row["label"] for row in nodes if row["pid"] is None]
     verb = "does" if len(silent) == 1 else "do"
     missing = f"; {', '.join(silent)} {verb} not answer" if silent else ""
-    waiting = "".join(
-        f"; {each['label']} waits to join: conflux members add {each['label']}" for each in status["candidates"]
-    )
+    waiting = "".join(f"; {line}" for line in waiting_lines(status))
     return f"{leader} leads in term {status['term']}{missing}{waiting}"
+
+
+def waiting_lines(status: Status) -> list[str]:
+    """Who waits to join, and what to type for it, a line each."""
+    taken = {row["label"] for row in status["nodes"]}
+    labels = [each["label"] for each in status["candidates"]]
+    return [
+        f"{label} waits to join: conflux members {'replace' if label in taken else 'add'} {label}" for label in labels
+    ]
 
 
 def plain_rows(status: Status) -> list[list[str]]:

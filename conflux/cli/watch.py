@@ -37,7 +37,8 @@ STATE_PAUSE_SECONDS = 0.02
 def watch(settings: Settings, from_revision: int | None, count: int | None, with_state: bool) -> None:
     """Print each committed action as it happens, from revision R on if given.
 
-    Over changes of the leader and restarts of nodes no action is left out and none comes twice. With --state each line
+    Over changes of the leader and restarts of nodes no action is left out and none comes twice. Where actions are
+    compacted away, the state that they led to is printed in their place, as a gap. With --state each line
     is followed by the state; where actions come faster than it can be read, by that of a later one: its revision stands
     with it.
     """
@@ -53,6 +54,9 @@ def watch(settings: Settings, from_revision: int | None, count: int | None, with
                     continue
                 if hint is not None:
                     hint.cancel()
+                if item.gap:
+                    _tell_gap(item, json=settings.json)
+                    continue
                 _tell(item, states, json=settings.json)
                 told += 1
                 if told == count:
@@ -101,6 +105,20 @@ def _tell(committed: Committed, states: _States | None, *, json: bool) -> None:
     output.print_line(f"{number}  {faint}  {output.to_json(committed.action)}")
     if states:
         output.print_line(f"        state at {revision}: {output.to_json(state)}")
+    output.flush()
+
+
+def _tell_gap(committed: Committed, *, json: bool) -> None:
+    """What came before is compacted away: the state stands for it."""
+    from conflux.wire.states import to_plain
+
+    state = to_plain(committed.state)
+    if json:
+        output.print_json({"gap": True, "revision": committed.revision, "state": state})
+        return
+    number = output.styled(f"{committed.revision:>6}", bold=True)
+    faint = output.styled("gap, what led here is compacted away; the state:", dim=True)
+    output.print_line(f"{number}  {faint}  {output.to_json(state)}")
     output.flush()
 
 

@@ -150,7 +150,7 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
         what = f"node {label}" if label else "all its nodes on this machine"
         raise AlreadyOpen(
             f"the cluster {manifest.cluster!r} is already running: {what}",
-            hint="See `conflux status`; stop it with `conflux stop`.",
+            hint=" ".join(["See `conflux status`; stop it with `conflux stop`.", *left]),
         )
     # With all nodes here, a formed cluster shows in the other directories; else only this one could have told.
     formed = any(is_formed(cluster_dir / node.label) for node in manifest.nodes)

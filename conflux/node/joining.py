@@ -49,5 +49,6 @@ class Joining:
             return f"waiting for the cluster {own.cluster!r} to let {own.label} in: conflux members add {own.label}"
         if self._others:
             label, what = min(self._others.items())
-            return f"waiting for a cluster {own.cluster!r} with {own.app} version {own.app_version} to join; {label} belongs to {what}"
+            wanted = f"a cluster {own.cluster!r} with {own.app} version {own.app_version}"
+            return f"waiting for {wanted} to join; {label} belongs to {what}"
         return f"waiting for a cluster {own.cluster!r} to join; none was found yet"

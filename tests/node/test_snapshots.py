@@ -11,7 +11,17 @@ from conflux.app import App
 from conflux.errors import DiskFull, SnapshotDamaged
 from conflux.node.node import Node
 from conflux.storage.memory_snapshots import MemorySnapshot
-from conflux.wire.clients import Change, Changed, ChangeMembers, Gap, Refused, SnapshotTaken, TakeSnapshot, Watch
+from conflux.wire.clients import (
+    Change,
+    Changed,
+    ChangeMembers,
+    Events,
+    Gap,
+    Refused,
+    SnapshotTaken,
+    TakeSnapshot,
+    Watch,
+)
 from tests.node.harness import User, World, label_of
 
 LARGE = "x" * 10_000
@@ -255,6 +265,34 @@ def test_a_watch_of_what_was_cut_is_told_of_the_gap():
     watcher = world.user(world.leader())
     gap = watcher.ask(Watch(7, 1), Gap)
     assert 1 < gap.first_revision <= world.leader().machine.revision + 1
+
+
+def test_a_watch_on_a_follower_that_installs_a_snapshot_shows_the_gap_and_no_hole():
+    world = World(3)
+    user = world.user()
+    user.perform(("add", "first"))
+    follower = world.followers()[0]
+    watcher = world.user(follower)
+    watcher.send(Watch(7, 1))
+    world.until(lambda: revisions_of(watcher) == [1])
+    world.isolate(label_of(follower))
+    for number in range(3):
+        grow(user, calls=3, thing=f"{number}")
+        for node in world.nodes.values():
+            if node is not follower:
+                snapshot_now(world, node)
+    world.heal()
+    world.until(lambda: follower.snapshots.installer.installs == 1, 30)
+    watcher.send(Watch(7, 2))  # as a client renews it
+    gap = watcher.wait_for(Gap)
+    assert revisions_of(watcher) == [1] and gap.first_revision == follower.machine.revision + 1
+    watcher.send(Watch(7, gap.first_revision))
+    grow(user, calls=2)
+    world.until(lambda: revisions_of(watcher)[1:] == [gap.first_revision, gap.first_revision + 1])
+
+
+def revisions_of(watcher: User) -> list[int]:
+    return [event.revision for events in watcher.got(Events) for event in events.events]
 
 
 def test_a_leader_elected_right_behind_a_snapshot_counts_revisions_on():

@@ -1,0 +1,113 @@
+"""The engine's side of a gap: the state of the node that has it, then the watch goes on behind that, on the same node."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from conflux.client import engine as engines
+from conflux.client.committed import Committed
+from conflux.client.engine import Engine
+from conflux.errors import Closed
+from conflux.wire import values
+from conflux.wire.clients import CLIENTS, Consistency, Event, Events, Gap, Read, StatePart, Watch
+from conflux.wire.states import encode_state
+
+SECONDS_MAX = 10.0
+
+
+class Channel:
+    """Nodes that a test plays: `answer` says what comes of each message."""
+
+    def __init__(self, answer: Callable[[str, Any], list[Any]]) -> None:
+        self.sent: list[tuple[str, Any]] = []
+        self._answer = answer
+        self._inbox: list[tuple[str, bytes]] = []
+        self._wakes = threading.Event()
+
+    def dial(self, address: str) -> None:
+        pass
+
+    def send(self, address: str, frame: bytes) -> bool:
+        message = CLIENTS.decode_from_client(frame)
+        self.sent.append((address, message))
+        self._inbox += [(address, CLIENTS.encode_for_client(each)) for each in self._answer(address, message)]
+        return True
+
+    def receive(self, frames_max: int) -> list[tuple[str, bytes]]:
+        frames, self._inbox = self._inbox, []
+        return frames
+
+    def poll(self, timeout_s: float) -> None:
+        if not self._inbox:
+            self._wakes.wait(timeout_s)
+        self._wakes.clear()
+
+    def wake(self) -> None:
+        self._wakes.set()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def watch() -> Iterator[Callable[..., tuple[Channel, Any]]]:
+    """Begins a watch from a revision at nodes of the test's; gives the channel and the feed."""
+    made: list[Engine] = []
+
+    def begin(answer: Callable[[str, Any], list[Any]], *, from_revision: int = 3) -> tuple[Channel, Any]:
+        channel = Channel(answer)
+        engine = Engine(channel, ("a", "b"))
+        made.append(engine)
+        return channel, engine.watch(from_revision)
+
+    yield begin
+    for engine in made:
+        engine.close(Closed("the test is over"))
+
+
+def event(revision: int) -> Event:
+    return Event(revision, revision, 1, 0, "add", values.encode(revision))
+
+
+def state_of(read: Read, state: Any, revision: int) -> StatePart:
+    part = encode_state(state)
+    return StatePart(read.request, revision, revision, 0, len(part), part)
+
+
+def node_with_a_cut_log(_address: str, message: Any) -> list[Any]:
+    """It holds revisions from 8 on, and its state is at 9."""
+    match message:
+        case Watch(watch=watch, from_revision=revision) if revision < 8:
+            return [Gap(watch, 8)]
+        case Watch(watch=watch, from_revision=10):
+            return [Events(watch, [event(10)], 10, "n1")]
+        case Read(consistency=Consistency.LOCAL):
+            return [state_of(message, ["state"], 9)]
+        case _:
+            return []
+
+
+def test_the_state_stands_for_what_is_cut_and_the_watch_goes_on_behind_it(watch):
+    channel, feed = watch(node_with_a_cut_log)
+    first, gap, committed = (feed.committed.get(timeout=SECONDS_MAX) for _ in range(3))
+    assert first == 10
+    assert (gap.gap, gap.revision, gap.state, gap.action) == (True, 9, ["state"], None)
+    assert isinstance(committed, Committed) and (committed.gap, committed.revision) == (False, 10)
+    assert {address for address, _ in channel.sent} == {"a"}
+
+
+def test_a_node_that_dies_over_the_read_is_left_for_another(watch, monkeypatch):
+    monkeypatch.setattr(engines, "WATCH_SILENT_SECONDS", 0.5)
+
+    def answer(address: str, message: Any) -> list[Any]:
+        if address == "a":
+            return [] if isinstance(message, Read) else node_with_a_cut_log(address, message)
+        return [Events(message.watch, [event(3)], 9, "n2")] if isinstance(message, Watch) else []
+
+    _, feed = watch(answer)
+    assert feed.committed.get(timeout=SECONDS_MAX) == 3
+    assert feed.committed.get(timeout=SECONDS_MAX).revision == 3  # it holds what the first one had cut
