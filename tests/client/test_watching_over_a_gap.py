@@ -1,4 +1,4 @@
-"""The engine's side of a gap: the state of the node that has it, then the watch goes on behind that, on the same node."""
+"""The engine's side of a gap: the state of the node that has it stands for it, and the watch goes on behind that."""
 
 from __future__ import annotations
 
