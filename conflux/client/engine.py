@@ -15,7 +15,7 @@ from conflux.client.asked import ASK_AGAIN_SECONDS, Asked
 from conflux.client.committed import Committed, from_event, gap_at
 from conflux.client.link import Link
 from conflux.client.requester import Call, Requester
-from conflux.errors import ConfluxError, MalformedValue, Unreachable
+from conflux.errors import ConfluxError, MalformedValue, NoLeader, Unreachable
 from conflux.transport.interface import ClientChannel
 from conflux.wire.clients import (
     AskLog,
