@@ -20,6 +20,7 @@ import click
 
 from conflux import errors
 from conflux.cli.global_options import GlobalOption
+from conflux.cli.groups import CommandGroup
 from conflux.cli.main import COMMANDS, EXAMPLE, HELP, group
 from conflux.cli.options import Command
 from conflux.errors import ConfluxError
@@ -45,6 +46,10 @@ NOTES = {
     "perform": "What each outcome stands for: [answers](answers.md).",
     "bench": "One call at a time gives the latency, many the throughput. What the nodes and the disk took is only "
     "known of nodes on this machine. What Conflux reaches beside its peers: [performance](../performance.md).",
+    "members list": "What each of these commands is for: [members](../howto/members.md).",
+    "members add": "The default of `--timeout` is 60 seconds, where it waits for the node to catch up.",
+    "members promote": "The default of `--timeout` is 60 seconds.",
+    "members replace": "The default of `--timeout` is 60 seconds.",
     "keygen": "The file has mode 0600; a key file that others can read is refused wherever it is used.",
     "inspect-log": "Only of nodes whose directories are on this machine.",
 }
@@ -70,6 +75,7 @@ ROW: Fields = {
     "id": "identity: 32 hex digits",
     "label": "what `--id` names",
     "role": "`follower`, `pre-candidate`, `candidate`, `leader`; `forming` before there is a cluster",
+    "standing": "`voter`; `learner`; `joining`: a learner that becomes a voter; `candidate`: waits to join; `removed`",
     "term": "its term",
     "commit_index": "index of the last entry that it knows to be committed",
     "applied_revision": "revision of the last action that it has folded",
@@ -91,9 +97,18 @@ ROW: Fields = {
     "problem": "why it does not serve, in one line",
     "data_dir": "its directory, on its machine",
     "log_file": "its log file, on its machine",
+    "snapshot_problem": "why the last snapshot came to nothing, or null",
+    "installing": "`{index, bytes, bytes_total}` of the snapshot that it fetches, or null",
+    "sending": "by identity of who fetches a snapshot here: `{index, chunks, chunks_total}`",
     "sessions": "how many are open",
     "stalls": "how often its loop was blocked for longer than a heartbeat",
     "longest_gap_ms": "the longest time that its loop was blocked",
+}
+
+CHANGE: Fields = {
+    "index": "of the log entry; null where the answer was lost and the members show that it was made",
+    "id": "its identity",
+    "label": "its label",
 }
 
 # Command → (what one object stands for, its fields). What `status` and `inspect-log` nest has tables of its own.
@@ -146,6 +161,10 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
             "With `--state` also",
             {"state_revision": "of the state: that of the action or a later one", "state": "the state"},
         ),
+        (
+            "Where actions are compacted away, one object in the place of all up to a revision",
+            {"gap": "true", "revision": "of the last action in the state", "state": "the state"},
+        ),
     ],
     "state": [("One object", {"revision": "of the last action in it", "state": "the state"})],
     "status": [
@@ -157,13 +176,50 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
                 "size": "how many nodes it has when it is formed",
                 "leader": "id of the leader, or null",
                 "term": "the highest that a node tells",
-                "quorum": "how many nodes are needed, of the rows below",
-                "answering": "how many answered",
+                "quorum": "how many voters are needed",
+                "answering": "how many voters answered",
                 "waiting_for": "who or what is missing while it forms; else null",
+                "replacing": "`{old, new}`: identities of a member and of who is about to take its place; or null",
+                "candidates": "a list of `{id, label, endpoint}`: nodes that wait to join",
                 "nodes": "a list of rows",
             },
         ),
         ("A row of `nodes`; of a node that does not answer most fields are null", ROW),
+    ],
+    "members list": [
+        (
+            "One object",
+            {
+                "members": "a list of rows: the fields of `status` of the same names",
+                "candidates": "a list of `{id, label, endpoint}`: nodes that wait to join",
+                "replacing": "`{old, new}`: identities of a member and of who is about to take its place; or null",
+            },
+        )
+    ],
+    "members add": [
+        ("One object", CHANGE | {"standing": "`voter`, `learner` or `joining`"}),
+        ("Without LABEL", {"token": "lets one node in, within a day", "line": "the command that starts it"}),
+    ],
+    "members promote": [("One object", CHANGE | {"standing": "`voter` or `joining`"})],
+    "members replace": [
+        (
+            "One object",
+            {"index": CHANGE["index"], "old": "identity of who is replaced", "label": "its label"},
+        )
+    ],
+    "members remove": [("One object", CHANGE)],
+    "transfer-leadership": [("One object", {"leader": "identity of who leads now", "term": "its term"})],
+    "snapshot now": [
+        (
+            "An object a node",
+            {
+                "node": "its identity",
+                "label": "its label",
+                "index": "of the last entry in the snapshot",
+                "revision": "of the last action in it",
+                "bytes": "its size; null where it was there already",
+            },
+        )
     ],
     "inspect-log": [
         (
@@ -251,13 +307,19 @@ def page() -> str:
 
 
 def commands() -> dict[str, Command]:
-    """Every command by name."""
+    """Every command by name; those of a group by both names."""
     context = click.Context(group, info_name="conflux")
     found = {}
     for name in COMMANDS:
         command = group.get_command(context, name)
         assert isinstance(command, Command)
-        found[name] = command
+        if isinstance(command, CommandGroup):
+            for inner in command.table:
+                deeper = command.get_command(context, inner)
+                assert isinstance(deeper, Command)
+                found[f"{name} {inner}"] = deeper
+        else:
+            found[name] = command
     return found
 
 

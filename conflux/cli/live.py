@@ -22,6 +22,19 @@ def view_for(settings: Settings, first_line: str) -> View:
     return TableView(first_line) if sys.stdout.isatty() else LinesView(first_line)
 
 
+class _Told:
+    """Nodes that were removed are in no picture of the cluster: each is spoken of once."""
+
+    def __init__(self) -> None:
+        self._labels: set[str] = set()
+
+    def new_lines(self, reports: list[dict[str, Any]]) -> list[str]:
+        removed = {each["node"]["label"]: each["node"] for each in reports if each["node"]["standing"] == "removed"}
+        lines = [f"{label}: {removed[label]['problem']}." for label in sorted(set(removed) - self._labels)]
+        self._labels |= set(removed)
+        return lines
+
+
 class LinesView:
     """A line for each change: who leads, who is there."""
 
@@ -30,10 +43,13 @@ class LinesView:
         self._leader: str | None = None
         self._waiting_for: str | None = None
         self._candidates: set[str] = set()
+        self._told = _Told()
         self.say(first_line)
 
     def show(self, reports: list[dict[str, Any]]) -> None:
         status = merge(reports)
+        for line in self._told.new_lines(reports):
+            self.say(line)
         labels = {node["id"]: node["label"] for node in status["nodes"]}
         leader = labels.get(status["leader"])
         if leader != self._leader:
@@ -88,12 +104,15 @@ class TableView:
 
         self._console = Console()
         self._console.print(first_line, highlight=False)
+        self._told = _Told()
         self._live = Live(console=self._console, auto_refresh=False, transient=False)
         self._live.start()
 
     def show(self, reports: list[dict[str, Any]]) -> None:
         from conflux.cli.table import status_table
 
+        for line in self._told.new_lines(reports):
+            self.say(line)
         self._live.update(status_table(merge(reports)), refresh=True)
 
     def say(self, line: str) -> None:

@@ -110,6 +110,46 @@ def test_of_two_clusters_the_one_of_more_nodes_is_shown():
     assert (status["cluster_id"], status["leader"], len(status["nodes"])) == ("c" * 32, IDS["n1"], 3)
 
 
+def test_learners_have_rows_and_no_vote():
+    standings = {"n1": "voter", "n2": "learner", "n3": "joining"}
+    reports = [report("n1"), report("n2")]
+    for each in reports:
+        for member in each["members"]:
+            member["standing"] = standings[member["label"]]
+    status = merge(reports)
+    assert [row["standing"] for row in status["nodes"]] == ["voter", "learner", "joining"]
+    assert (status["quorum"], status["answering"]) == (1, 1)
+    assert [row[2] for row in plain_rows(status)[1:]] == ["leader", "learner", "joining"]
+
+
+def test_a_node_that_was_removed_has_old_news_and_no_row():
+    knows = report("n1")
+    knows["members"] = [member for member in knows["members"] if member["label"] != "n2"]
+    knows["node"]["commit_index"] = 10
+    removed = report("n2", healthy=False)
+    removed["node"] |= {"commit_index": 9, "standing": "removed"}
+    assert [row["label"] for row in merge([removed, knows])["nodes"]] == ["n1", "n3"]
+
+
+def test_of_who_does_not_answer_the_leader_knows_how_far_it_is():
+    leads = report("n1")
+    for member in leads["members"]:
+        member["match_index"] = 4
+    assert [row["lag"] for row in merge([leads])["nodes"]] == [0, 6, 6]
+
+
+def test_who_waits_to_join_stands_in_the_headline_with_what_to_type():
+    candidates = [{"id": label * 16, "label": label, "endpoint": "h:1"} for label in ("n4", "n2")]
+    text = headline(merge([report("n1", candidates=candidates), report("n2")]))
+    assert "; n4 waits to join: conflux members add n4" in text and "conflux members replace n2" in text
+
+
+def test_a_node_that_fetches_a_snapshot_says_how_far_it_is():
+    status = merge([report("n1"), report("n2")])
+    status["nodes"][1]["installing"] = {"index": 7, "bytes": 42, "bytes_total": 100}
+    assert plain_rows(status)[2][-1] == "installing snapshot 42 %"
+
+
 def test_nobody_answers():
     status = merge([], [here("n1")], cluster="shop")
     assert (status["cluster"], status["leader"], status["term"]) == ("shop", None, None)
