@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
+from conflux import limits
 from conflux.client.asked import ASK_AGAIN_SECONDS, Asked
 from conflux.client.committed import Committed, from_event, gap_at
 from conflux.client.link import Link
@@ -19,6 +20,7 @@ from conflux.errors import ConfluxError, MalformedValue, NoLeader, Unreachable
 from conflux.transport.interface import ClientChannel
 from conflux.wire.clients import (
     AskLog,
+    AskMembers,
     AskStatus,
     Changed,
     CloseSession,
@@ -28,6 +30,7 @@ from conflux.wire.clients import (
     Gap,
     LeaderIs,
     LogText,
+    Members,
     Read,
     ReadMore,
     Refused,
@@ -40,6 +43,8 @@ from conflux.wire.clients import (
 from conflux.wire.state_decoder import decode_state
 
 FRAMES_MAX = 1024
+MEMBERS_FIRST_SECONDS = 0.5  # a client that lives so long asks who else there is
+MEMBERS_SECONDS = 5.0  # and again, while it has something to do
 WAIT_SECONDS_MAX = 0.5
 WATCH_RENEW_SECONDS = 2.0
 NOBODY_LEADS_SECONDS = 0.05  # then what was lost with the leader goes out again
@@ -94,6 +99,7 @@ class Engine:
         self._statuses: dict[int, queue.SimpleQueue[bytes]] = {}
         self._unsent_questions: dict[str, AskStatus] = {}  # by address: their links are still being made
         self._watches: dict[int, WatchFeed] = {}
+        self._ask_members_s = time.monotonic() + MEMBERS_FIRST_SECONDS
         self._woken = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conflux-client", daemon=True)
@@ -214,6 +220,9 @@ class Engine:
                 del self._unsent_questions[address]
         for feed in self._watches.values():
             self._renew_when_due(feed, now_s)
+        if now_s >= self._ask_members_s and (self._watches or not self._requester.idle):
+            self._ask_members_s = now_s + MEMBERS_SECONDS
+            self.link.send(AskMembers(next(self._numbers)))
 
     def _wake(self) -> None:
         """Let the thread look: not where it is itself that has something new, since it looks before it waits."""
@@ -257,6 +266,8 @@ class Engine:
                 if address == feed.address:
                     feed.heard_s = now_s
                     feed.take(message)
+            case Members():
+                self.link.learn(message.addresses[: limits.PEERS_MAX])
             case Status() if message.request in self._statuses:
                 self._statuses[message.request].put(message.report)
             case _:

@@ -19,6 +19,7 @@ from conflux.storage.interface import SnapshotHeader
 from conflux.wire.clients import (
     CLIENTS,
     AskLog,
+    AskMembers,
     AskStatus,
     ChangeMembers,
     CloseSession,
@@ -26,6 +27,7 @@ from conflux.wire.clients import (
     Done,
     LeaderIs,
     LogText,
+    Members,
     OpenSession,
     Perform,
     Read,
@@ -80,6 +82,8 @@ class Desk:
                 self.reply(
                     origin, LogText(message.request, self._node.directory.self.label, end_of_log(self._node.log_file))
                 )
+            case AskMembers():
+                self.reply(origin, Members(message.request, self._addresses()))
             case _ if self._node.directory.removed:
                 self._send_on(origin, message)
             case OpenSession() | Perform() | CloseSession():
@@ -146,11 +150,14 @@ class Desk:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
+    def _addresses(self) -> list[str]:
+        """Where the voters are, as far as that is known."""
+        found = map(self._node.address_of, self._node.membership().voters)
+        return [address for address in found if address is not None]
+
     def _send_on(self, origin: Origin, message: Any) -> None:
         """This node was removed: it serves nobody, and names others that may, one after the other."""
-        node = self._node
-        others = sorted(set(node.membership().voters) - {node.directory.self.identity})
-        addresses = [address for address in map(node.address_of, others) if address is not None]
+        addresses = [each for each in self._addresses() if each != self._node.channel.address]
         if not isinstance(message, Watch | Unwatch):
             self._refuse(origin, message, Code.NOT_READY, "this node was removed from the cluster")
         if addresses:  # in this order: who is refused moves on, and then is told where to

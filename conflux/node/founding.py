@@ -32,6 +32,7 @@ class Founding:
         counts: where what is dropped is counted.
         on_formed: called once, when this node is a member of a formed cluster and that is on disk.
         on_removed: called once, when this node was removed from its cluster for good.
+        is_removed: True of an identity whose removal is committed: only then may it be told so, for good.
         on_candidate: told of each greeting of a node that wants to join.
         join: the token of a node that wants to join a cluster; None: it takes part in a formation.
     """
@@ -46,6 +47,7 @@ class Founding:
         now_s: float,
         on_formed: Callable[[], None],
         on_removed: Callable[[], None],
+        is_removed: Callable[[str], bool],
         on_candidate: Callable[[Candidate], None],
         join: str | None,
     ) -> None:
@@ -54,6 +56,7 @@ class Founding:
         self._links = links
         self._on_formed = on_formed
         self._on_removed = on_removed
+        self._is_removed = is_removed
         self._on_candidate = on_candidate
         self._joining = None if join is None or directory.formed else Joining(directory.self, join)
         self._disk_full: str | None = None
@@ -156,7 +159,7 @@ class Founding:
         elif self._is_member(hello):
             if self._links.learn(hello):
                 self._record(lambda storage: directories.record_addresses(storage, self._links.addresses))
-        elif hello.founder.identity in self.membership().removed:
+        elif self._is_removed(hello.founder.identity):
             self._links.dial(hello.address)
             self._links.tell(hello, Removed())
         elif hello.join is not None:

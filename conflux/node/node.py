@@ -113,6 +113,7 @@ class Node:
             now_s=now_s,
             on_formed=self._become_member,
             on_removed=self._removed,
+            is_removed=lambda identity: identity in self.machine.membership.removed,
             on_candidate=self._candidate_heard,
             join=options.join,
         )

@@ -153,6 +153,12 @@ class AskLog(Struct, array_like=True, frozen=True):
     request: Number
 
 
+class AskMembers(Struct, array_like=True, frozen=True):
+    """Ask where the members are, so that the client has another one to turn to once this one is gone."""
+
+    request: Number
+
+
 # -- from a node ---------------------------------------------------------------------------------------------------
 
 
@@ -261,6 +267,13 @@ class Changed(Struct, array_like=True, frozen=True):
     token: str = ""  # that was asked for
 
 
+class Members(Struct, array_like=True, frozen=True):
+    """Where the members are, as far as this node knows."""
+
+    request: Number
+    addresses: list[str]
+
+
 class SnapshotTaken(Struct, array_like=True, frozen=True):
     """A snapshot is on the node's disk."""
 
@@ -291,6 +304,7 @@ CLIENTS = Family(
         10: AskLog,
         11: ChangeMembers,
         12: TakeSnapshot,
+        13: AskMembers,
         64: SessionOpened,
         65: Answers,
         66: Appended,
@@ -304,5 +318,6 @@ CLIENTS = Family(
         74: Changed,
         75: SnapshotTaken,
         76: Gap,
+        77: Members,
     }
 )

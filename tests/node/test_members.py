@@ -126,6 +126,23 @@ def test_G5_a_removed_node_that_was_away_learns_it_when_it_is_back():
     assert "was removed" in (world.nodes[gone].problem() or "")
 
 
+def test_a_node_whose_removal_is_not_committed_is_not_told_that_it_was_removed():
+    world = World(3)
+    leader = world.leader()
+    one, other = (label_of(node) for node in world.followers())
+    mine = f"at-{label_of(leader)}"
+    world.cut = {(mine, f"at-{one}"), (f"at-{one}", mine)}
+    user = world.user(leader)
+    user.send(ChangeMembers(user.number(), Change.REMOVE, other))
+    world.until(lambda: other not in voters(leader))
+    world.run(3.0)
+    assert not world.nodes[other].directory.removed
+    world.heal()
+    user = world.user()
+    user.perform(("add", "x"))
+    all_see(world, "a", "b", "c")
+
+
 def test_G7_a_removed_identity_never_returns():
     world = World(3)
     user = world.user()

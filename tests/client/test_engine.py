@@ -1,4 +1,4 @@
-"""The engine's side of a gap: the state of the node that has it stands for it, and the watch goes on behind that."""
+"""The thread behind a client: over a gap by the state that stands for it, and on to nodes that it was not told of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from conflux.client.committed import Committed
 from conflux.client.engine import Engine
 from conflux.errors import Closed
 from conflux.wire import values
-from conflux.wire.clients import CLIENTS, Consistency, Event, Events, Gap, Read, StatePart, Watch
+from conflux.wire.clients import (
+    CLIENTS,
+    AskMembers,
+    Consistency,
+    Event,
+    Events,
+    Gap,
+    Members,
+    Read,
+    StatePart,
+    Watch,
+)
 from conflux.wire.states import encode_state
 
 SECONDS_MAX = 10.0
@@ -58,11 +69,11 @@ def watch() -> Iterator[Callable[..., tuple[Channel, Any]]]:
     """Begins a watch from a revision at nodes of the test's; gives the channel and the feed."""
     made: list[Engine] = []
 
-    def begin(answer: Callable[[str, Any], list[Any]], *, from_revision: int = 3) -> tuple[Channel, Any]:
+    def begin(answer: Callable[[str, Any], list[Any]], *endpoints: str) -> tuple[Channel, Any]:
         channel = Channel(answer)
-        engine = Engine(channel, ("a", "b"))
+        engine = Engine(channel, endpoints or ("a", "b"))
         made.append(engine)
-        return channel, engine.watch(from_revision)
+        return channel, engine.watch(3)
 
     yield begin
     for engine in made:
@@ -111,3 +122,21 @@ def test_a_node_that_dies_over_the_read_is_left_for_another(watch, monkeypatch):
     _, feed = watch(answer)
     assert feed.committed.get(timeout=SECONDS_MAX) == 3
     assert feed.committed.get(timeout=SECONDS_MAX).revision == 3  # it holds what the first one had cut
+
+
+def test_a_client_that_was_told_of_one_node_goes_on_without_it(watch, monkeypatch):
+    monkeypatch.setattr(engines, "WATCH_SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(engines, "MEMBERS_FIRST_SECONDS", 0.0)
+
+    def answer(address: str, message: Any) -> list[Any]:
+        match message:
+            case AskMembers(request=request) if address == "a":
+                return [Members(request, ["a", "b"])]
+            case Watch(watch=watch) if address == "b":
+                return [Events(watch, [event(3)], 9, "n2")]
+            case _:
+                return []
+
+    _, feed = watch(answer, "a")
+    assert feed.committed.get(timeout=SECONDS_MAX) == 3
+    assert feed.committed.get(timeout=SECONDS_MAX).revision == 3
