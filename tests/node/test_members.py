@@ -5,7 +5,18 @@ from __future__ import annotations
 import pytest
 
 from conflux.node.node import Node
-from conflux.wire.clients import Change, Changed, ChangeMembers, Code, Consistency, LeaderIs, Read, Refused
+from conflux.wire.clients import (
+    AskMembers,
+    Change,
+    Changed,
+    ChangeMembers,
+    Code,
+    Consistency,
+    LeaderIs,
+    Members,
+    Read,
+    Refused,
+)
 from tests.node.harness import NotSo, User, World, label_of
 
 
@@ -162,6 +173,14 @@ def test_G4_a_leader_that_is_removed_hands_over_first():
     assert isinstance(change(user, Change.REMOVE, old), Changed)
     assert label_of(world.leader()) != old
     assert old not in voters(world.leader())
+
+
+def test_a_node_tells_a_client_where_the_voters_are():
+    world = World(3)
+    follower = world.followers()[0]
+    world.run(1.0)
+    members = world.user(follower).ask(AskMembers(1), Members)
+    assert sorted(members.addresses) == ["at-a", "at-b", "at-c"]
 
 
 def test_the_last_voter_stays():
