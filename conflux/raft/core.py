@@ -278,10 +278,7 @@ class Raft:
         return isinstance(self.role, Leader) and transfer.begin(self, self.role, target)
 
     def most_level_voter(self) -> NodeId | None:
-        """On a leader: the other voter whose log is nearest to the leader's; the best one to hand over to.
-
-        One that was heard lately comes first: a log that is level is no use where nobody is there any more.
-        """
+        """On a leader: the voter to hand over to: of those that were heard lately the one whose log is nearest."""
         if not isinstance(self.role, Leader):
             return None
         progress, silent = self.role.progress, self.options.election_ticks_min

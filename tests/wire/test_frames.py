@@ -81,6 +81,8 @@ FROM_CLIENTS: list[Any] = [
     clients.Changed(1, 7, "token"),
     clients.SnapshotTaken(1, 7, 5, 1000),
     clients.Gap(1, 5),
+    clients.AskMembers(1),
+    clients.Members(1, ["h:1", "h:3"]),
 ]
 
 
@@ -113,7 +115,8 @@ Hello 16 Forward 17 ForwardReply 18 AskReadIndex 19 ReadIndex 20 Hashes 21 AskSt
 Candidate 24 Removed 25"
 KINDS_OF_CLIENTS = "OpenSession 1 Perform 2 CloseSession 3 Read 4 ReadMore 5 Watch 6 Unwatch 7 AskStatus 8 \
 TransferLeadership 9 SessionOpened 64 Answers 65 Appended 66 Refused 67 LeaderIs 68 StatePart 69 Events 70 Status 71 \
-Done 72 LogText 73 Changed 74 SnapshotTaken 75 Gap 76 AskLog 10 ChangeMembers 11 TakeSnapshot 12"
+Done 72 LogText 73 Changed 74 SnapshotTaken 75 Gap 76 AskLog 10 ChangeMembers 11 TakeSnapshot 12 \
+AskMembers 13 Members 77"
 
 
 @pytest.mark.parametrize(("family", "kinds"), [(PEERS, KINDS_OF_PEERS), (CLIENTS, KINDS_OF_CLIENTS)])
