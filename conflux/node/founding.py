@@ -160,7 +160,6 @@ class Founding:
             if self._links.learn(hello):
                 self._record(lambda storage: directories.record_addresses(storage, self._links.addresses))
         elif self._is_removed(hello.founder.identity):
-            self._links.dial(hello.address)
             self._links.tell(hello, Removed())
         elif hello.join is not None:
             self._links.learn(hello)

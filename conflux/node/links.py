@@ -33,6 +33,7 @@ class Links:
         self._own = own
         self._discovery = discovery
         self._dialled: set[str] = set()
+        self._untold: set[str] = set()  # dialled to be told something, and no link came about yet
         self._silent_since_s: dict[str, float] = {}  # dialled, and no link came about
         self._greeted_since_s: dict[str, float] = {}  # dialled, and our greetings are taken
         self._greeted_s = 0.0
@@ -80,11 +81,15 @@ class Links:
             self._hang_up(address)
 
     def tell(self, hello: Hello, message: Any) -> None:
-        """Say something to who has just greeted, though it is no member."""
+        """Say something to who has just greeted, though it is no member; at its next greeting, if no link is up yet."""
+        self.dial(hello.address)
         frame = PEERS.encode_for_peer(
             message, cluster=self.cluster_id, sender=self._own.identity, receiver=hello.founder.identity
         )
-        self._channel.send(hello.address, frame)
+        if self._channel.send(hello.address, frame):
+            self._untold.discard(hello.address)
+        elif len(self._untold) < limits.MEMBERS_MAX:
+            self._untold.add(hello.address)
 
     def send(self, identity: str, message: Any, term: int = 0) -> bool:
         """Hand a message to a member. False: dropped."""
@@ -147,7 +152,7 @@ class Links:
 
     def _keep(self, discovered: list[str]) -> None:
         """Dial what discovery names, and hang up on whoever is neither named nor known: room for members stays."""
-        wanted = {*discovered, *self.addresses.values()}
+        wanted = {*discovered, *self.addresses.values(), *self._untold}
         for address in self._dialled - wanted:
             self._hang_up(address)
         for address in discovered:

@@ -17,7 +17,7 @@ from conflux.wire.clients import (
     Read,
     Refused,
 )
-from tests.node.harness import NotSo, User, World, label_of
+from tests.node.harness import NotSo, User, Wire, World, label_of
 
 
 def change(user: User, what: Change, member: str = "", other: str = "", *, force: bool = False) -> Changed | Refused:
@@ -135,6 +135,35 @@ def test_G5_a_removed_node_that_was_away_learns_it_when_it_is_back():
     assert "was removed" in (world.nodes[gone].problem() or "")
     world.restart(gone)
     assert "was removed" in (world.nodes[gone].problem() or "")
+
+
+def test_G5_a_removed_node_is_told_so_though_a_link_to_it_takes_its_time(monkeypatch):
+    since: dict[tuple[str, str], float] = {}
+    dial, send, hang_up = Wire.dial, Wire.send, Wire.hang_up
+
+    def dial_slowly(wire: Wire, address: str) -> None:
+        since.setdefault((wire.address, address), wire.world.clock.now_s)
+        dial(wire, address)
+
+    def send_once_it_is_up(wire: Wire, address: str, frame: bytes) -> bool:
+        return wire.world.clock.now_s - since.get((wire.address, address), 1e9) > 0.1 and send(wire, address, frame)
+
+    def hang_up_at_once(wire: Wire, address: str) -> None:
+        since.pop((wire.address, address), None)
+        hang_up(wire, address)
+
+    monkeypatch.setattr(Wire, "dial", dial_slowly)
+    monkeypatch.setattr(Wire, "send", send_once_it_is_up)
+    monkeypatch.setattr(Wire, "hang_up", hang_up_at_once)
+    world = World(1)
+    user = world.user()
+    world.join("b")
+    world.run(1.0)
+    change(user, Change.ADD, "b")
+    all_see(world, "a", "b")
+    assert isinstance(change(user, Change.REMOVE, "b"), Changed)
+    world.run(10.0)
+    assert world.nodes["b"].directory.removed
 
 
 def test_a_node_whose_removal_is_not_committed_is_not_told_that_it_was_removed():
