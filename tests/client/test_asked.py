@@ -13,7 +13,7 @@ NOW_S = 100.0
 
 def change() -> Asked:
     asked = Asked(ChangeMembers(1, Change.REMOVE, "n4"))
-    asked.sent(NOW_S)
+    asked.sent(NOW_S, "a")
     return asked
 
 
@@ -41,7 +41,7 @@ def test_a_change_without_an_answer_may_be_done():
     asked = change()
     assert asked.outcome_is_open and not asked.may_be_done
     asked.give_up_attempt()
-    asked.sent(NOW_S + 3)
+    asked.sent(NOW_S + 3, "a")
     asked.refused(Refused(1, Code.NO_LEADER, "not now"), NOW_S + 3)
     assert asked.may_be_done and asked.outcome_is_open
 
@@ -54,7 +54,7 @@ def test_where_the_leader_has_changed_a_change_is_asked_again_at_once():
 
 def test_a_read_is_never_open_and_asked_again_whatever_the_reason():
     asked = Asked(Read(1, Consistency.LINEARIZABLE))
-    asked.sent(NOW_S)
+    asked.sent(NOW_S, "a")
     asked.leader_changed()
     assert asked.refused(Refused(1, Code.GONE, "no longer"), NOW_S) is None
     asked.give_up_attempt()
