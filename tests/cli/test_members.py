@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.cli.running import conflux
+from tests.process.rows import row
 
 
 def test_the_list_has_a_row_for_each_member(cluster):
@@ -29,6 +30,11 @@ def test_a_token_is_printed_alone_and_the_line_to_type_beside_it(cluster):
     assert found["line"].startswith(f"conflux start --join {found['token']} ") and found["token"] != token
 
 
+@row(
+    "a founder's label, whose directory is there",
+    "neither a token nor `wait`",
+    "`--cluster-size`, `--local` or `--forget` beside it",
+)
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -61,6 +67,7 @@ def test_a_refusal_as_json(cluster):
     assert (ran.status, ran.error["error"], ran.error["exit_status"]) == (1, "ChangeRefused", 1)
 
 
+@row("nothing, and no key")
 def test_from_elsewhere_a_node_that_joins_needs_the_key(tmp_path):
     ran = conflux("start", "--join", "wait", "--data-dir", str(tmp_path))
     assert ran.status == 2 and "its key is needed" in ran.err and "--key cluster.key" in ran.err

@@ -44,6 +44,25 @@ def test_five_hosts_one_command_each_and_a_sixth_that_performs(machines: Callabl
     assert without_key.returncode == 3 and without_key.stdout == ""
 
 
+def test_a_host_joins_by_a_token_and_finds_the_others_by_itself(machines: Callable[..., list[Machine]]) -> None:
+    *nodes, newcomer = machines(3)
+    for node in nodes:
+        node.start_well(size=2)
+    nodes[0].await_nodes(2)
+    assert nodes[0].type("perform", "append", "foo").returncode == 0
+    invited = nodes[0].type("members", "add")
+    token = invited.stdout.strip()
+    assert f"conflux start --join {token} --key cluster.key --peer 10.77.0." in invited.stderr
+    ran = newcomer.type("start", "--join", token, "--detach")
+    assert ran.returncode == 0, ran.stderr
+    newcomer.await_nodes(3)
+    assert newcomer.type("stop", key=False).returncode == 0
+    ran = newcomer.type("start", "--detach", key=False)  # without a word of joining
+    assert ran.returncode == 0, ran.stderr
+    newcomer.await_nodes(3)
+    assert json.loads(newcomer.type("state").stdout) == ["foo"]
+
+
 @row("addresses or ports have changed")
 def test_all_come_back_with_other_addresses_and_ports(machines: Callable[..., list[Machine]]) -> None:
     nodes = machines(3)

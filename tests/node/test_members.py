@@ -18,6 +18,7 @@ from conflux.wire.clients import (
     Refused,
 )
 from tests.node.harness import NotSo, User, Wire, World, label_of
+from tests.process.rows import row
 
 
 def change(user: User, what: Change, member: str = "", other: str = "", *, force: bool = False) -> Changed | Refused:
@@ -79,6 +80,7 @@ def test_a_learner_stays_one_until_it_is_promoted():
     all_see(world, "a", "b", "c", "d")
 
 
+@row("a token that is used up, or older than a day")
 def test_a_token_lets_one_node_in_and_no_other():
     world = World(1)
     user = world.user()

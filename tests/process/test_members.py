@@ -15,6 +15,7 @@ import pytest
 from conflux import Client
 from conflux.node.beginnings import is_removed
 from tests.process.cluster import DEADLINE_S, Cluster, conflux
+from tests.process.rows import row
 from tests.process.test_kill import Appender, assert_each_once
 
 
@@ -62,6 +63,7 @@ def appending() -> Iterator[Callable[[Cluster], Appender]]:
         appender.end()
 
 
+@row("nodes of the cluster, and a token", "the same, and `--join wait`")
 def test_a_cluster_grows_from_1_to_5_and_shrinks_under_load_and_a_kill(
     start_cluster: Callable[..., Cluster], appending: Callable[[Cluster], Appender]
 ) -> None:
@@ -89,6 +91,7 @@ def test_a_cluster_grows_from_1_to_5_and_shrinks_under_load_and_a_kill(
     assert appender.unknown == []
 
 
+@row("a node that was removed from the cluster", "the label of a node that was removed, and its directory")
 def test_a_removed_node_says_what_it_is_and_its_directory_is_destroyed(start_cluster: Callable[..., Cluster]) -> None:
     cluster = start_cluster(1)
     join(cluster, "wait")
@@ -104,12 +107,15 @@ def test_a_removed_node_says_what_it_is_and_its_directory_is_destroyed(start_clu
     ran = cluster.run("start", "--id", "n2", "--detach")
     assert ran.status == 1 and "n2 is not started: it was removed from the cluster for good" in ran.err
     assert "conflux destroy --node n2 --yes" in ran.err
+    ran = cluster.run("start", "--join", "wait", "--id", "n2", "--detach")
+    assert ran.status == 1 and "n2 was removed from the cluster for good" in ran.err
     done(cluster, "destroy", "--node", "n2", "--yes")
     done(cluster, "stop")
     ran = cluster.run("start", "--detach")
     assert (ran.status, ran.err.count("n2")) == (0, 0)
 
 
+@row("a founder's label, whose directory is lost")
 def test_a_wiped_node_is_replaced_by_a_new_one_under_its_label(
     start_cluster: Callable[..., Cluster], appending: Callable[[Cluster], Appender]
 ) -> None:
@@ -128,6 +134,7 @@ def test_a_wiped_node_is_replaced_by_a_new_one_under_its_label(
     assert_each_once(cluster.state(), acknowledged)
 
 
+@row("nothing, and `--key FILE`", "the node that came with this very token")
 def test_a_node_joins_from_elsewhere_with_the_key_and_an_address(
     start_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
@@ -143,6 +150,9 @@ def test_a_node_joins_from_elsewhere_with_the_key_and_an_address(
         done(elsewhere, "stop")
         done(elsewhere, "start", "--detach", "--peer", peer, "--bind", "127.0.0.1")  # without a word of joining
         elsewhere.size = 2
+        elsewhere.await_equal()
+        done(elsewhere, "stop")
+        done(elsewhere, "start", "--join", token, "--detach")  # a service file says it again
         rows = elsewhere.await_equal()
         assert [row["label"] for row in rows] == ["n1", "web"]
         assert conflux("state", "--node", "web", data_dir=elsewhere.data_dir).out == '["kept"]\n'
