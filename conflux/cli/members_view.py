@@ -90,7 +90,11 @@ def await_voter(settings: Settings, client: Client, identity: str, timeout_s: fl
 
     def says(found: dict[str, Any]) -> str:
         row = row_of(found)
-        return f"{row['label']} is joining, {progress_of(row)}" if row else "it is no member now"
+        if row is None:
+            return "it is no member now"
+        if row["lag"] == 0 and row["healthy"] and not row["installing"]:
+            return f"{row['label']} is level, and becomes a voter once a majority with it would be healthy"
+        return f"{row['label']} is joining, {progress_of(row)}"
 
     row = row_of(await_members(settings, client, is_voter, says, timeout_s))
     assert row is not None
