@@ -50,6 +50,7 @@ TOKENS_MAX = 16  # invitations to join that wait for someone
 TOKEN_SECONDS = 24 * 3600  # of log time
 CANDIDATES_MAX = 64
 PEERS_MAX = 64
+PAST_STATES_MAX = 16  # that are being worked out for somebody
 WATCHERS_MAX = 1024
 WATCH_EVENTS_PER_FRAME_MAX = 1024
 WATCH_LEASE_SECONDS = 10.0

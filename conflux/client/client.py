@@ -28,6 +28,7 @@ from conflux.errors import (
     MalformedValue,
     NoLeader,
     NotReady,
+    NotRetained,
     OptionsError,
     OutcomeUnknown,
     Unreachable,
@@ -41,6 +42,7 @@ from conflux.wire.clients import (
     ChangeMembers,
     Consistency,
     Read,
+    ReadAt,
     SnapshotTaken,
     TakeSnapshot,
     TransferLeadership,
@@ -144,6 +146,18 @@ class Client:
         asked = self._engine.ask(lambda number: Read(number, wanted))
         found: tuple[int, Any] = self._wait_for(asked, timeout)
         return found
+
+    def get_state_at(self, revision: int, *, timeout: float | None = None) -> Any:
+        """The state as it was at a revision, from the first that the node that answers can look back to.
+
+        Raises:
+            NotRetained: it is compacted away, or not there yet.
+        """
+        self._check_open()
+        if revision < 0:
+            raise NotRetained(f"there is no revision {revision}")
+        found: tuple[int, Any] = self._wait_for(self._engine.ask(lambda number: ReadAt(number, revision)), timeout)
+        return found[1]
 
     def transfer_leadership(self, target: str = "", *, timeout: float | None = None) -> None:
         """Ask the leader to hand over to the member of this identity (default: whoever is most level)."""
