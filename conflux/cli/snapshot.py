@@ -6,6 +6,8 @@ from conflux.cli.groups import Table, command_group
 
 COMMANDS: Table = {
     "now": ("snapshot_now", "Let nodes take a snapshot now."),
+    "save": ("snapshot_save", "Save the state of the running cluster into a file."),
+    "restore": ("snapshot_restore", "Make a new cluster from such a file."),
 }
 
 snapshot = command_group(
