@@ -37,6 +37,9 @@ COMMANDS: Table = {
     "logs": ("logs", "Print what the nodes wrote to their log files."),
     "keygen": ("keygen", "Make a cluster key."),
     "destroy": ("destroy", "Delete the directories of a cluster's nodes here."),
+    "export": ("export", "Write the log of a node here, with the state it begins with, into a file."),
+    "replay": ("replay", "Fold such a file anew."),
+    "recover": ("recover", "Make a new cluster from what is left of one that lost its majority."),
     "simulate": ("simulate", "Run clusters in simulated weather and judge all that happens."),
     "completion": ("completion", "Print the script that completes commands in a shell."),
 }

@@ -1,7 +1,7 @@
 """`StandingLog`: a node's directory as it stands on disk, read beside the running node or without it.
 
-What it begins with is the snapshot at which its log was cut, or a later one where that is damaged; or nothing, where the
-log reaches back to the beginning.
+It begins with the snapshot at which its log was cut, or a later one where that is damaged; without one, where the
+log goes back to the beginning.
 """
 
 from __future__ import annotations

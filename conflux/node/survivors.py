@@ -56,7 +56,8 @@ class Findings:
     def lost(self) -> list[Member]:
         """Voters of whom there is no directory that can be read to its end."""
         here = {each.identity for each in self.survivors if each.damage is None}
-        return [each for each in self.voters if each.identity not in here]
+        lost = [each for each in self.voters if each.identity not in here]
+        return sorted(lost, key=lambda each: each.label)
 
     @property
     def has_majority(self) -> bool:
@@ -89,14 +90,15 @@ class Findings:
         else:
             labels = ", ".join(member.label for member in lost)
             said.append(
-                f"What may be missing: entries behind {best.last_index}. {labels} are {len(lost)} of {len(self.voters)} "
-                f"voters; {self.majority} of them make a majority, and may have acknowledged actions behind revision "
-                f"{best.revision} that no directory here ever held. Whether there were any, nothing here can tell."
+                f"What may be missing: entries behind {best.last_index}. {labels} are {len(lost)} of "
+                f"{len(self.voters)} voters; {self.majority} make a majority, and may have acknowledged actions behind "
+                f"revision {best.revision} that no directory here ever held. Whether there were any, nothing here can "
+                "tell."
             )
         if best.last_index > self.commit_index:
             said.append(
-                f"Entries {self.commit_index + 1} to {best.last_index} are not known to be committed here. They are kept: "
-                "actions whose callers never got an answer may be among them."
+                f"Entries {self.commit_index + 1} to {best.last_index} are not known to be committed here. They are "
+                "kept: actions whose callers never got an answer may be among them."
             )
         return said
 
@@ -118,7 +120,8 @@ def find(paths: Sequence[Path]) -> Findings:
     if len({each.cluster_id for each in survivors}) > 1:
         named = ", ".join(f"{each.path} ({each.cluster_id[:8]})" for each in survivors)
         raise ConfluxError(f"these directories are of different clusters: {named}", hint="Name them with --from.")
-    survivors.sort(key=lambda each: (each.last_term, each.last_index, each.commit_index, each.label), reverse=True)
+    survivors.sort(key=lambda each: each.label)
+    survivors.sort(key=lambda each: (each.last_term, each.last_index, each.commit_index), reverse=True)
     return Findings(survivors=tuple(survivors), problems=problems)
 
 
