@@ -59,10 +59,11 @@ def replay(settings: Settings, file: Path, spec: str | None, app_dir: str | None
     else:
         output.print_line(f"revision {found.revision}, state hash {state_hash}")
     if expected not in (None, state_hash):
-        since = found.agreed_revision if found.agreed_revision is not None else 0
+        agreed = found.agreed_revision
+        known = f"; up to revision {agreed} it is what the log says" if agreed is not None else ""
         raise Diverged(
-            f"the state at revision {found.revision} has the hash {state_hash}, not {expected}; "
-            f"the log itself vouches for the state up to revision {since}"
+            f"the state at revision {found.revision} has the hash {state_hash}, not {expected}{known}",
+            hint="Compare hashes of one revision: `state_hash` and `state_hash_revision` in `conflux status --json`.",
         )
 
 
