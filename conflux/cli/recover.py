@@ -70,6 +70,7 @@ def recover(
     from conflux.discovery.local import Manifest
     from conflux.node.survivors import find
 
+    _refuse_half_done(settings, places)
     manifest = Manifest.load(settings.cluster_dir)
     findings = find(places or [path.parent for path in sorted(settings.cluster_dir.glob("*/data.mdb"))])
     if not yes or not settings.json:
@@ -88,6 +89,17 @@ def recover(
             "--cluster-size.",
         )
     _recover(settings, findings, manifest, _Asked(count, app, app_dir))
+
+
+def _refuse_half_done(settings: Settings, places: Sequence[Path]) -> None:
+    """Say what to do where an earlier attempt died between its last two steps."""
+    place = settings.cluster_dir
+    aside = sorted(place.parent.glob(f"{place.name}.before-*")) if not place.exists() and not places else []
+    if aside:
+        raise ConfluxError(
+            f"{place} is not there, but {aside[-1].name} is: an earlier recovery was cut short",
+            hint=f"Move it back and try again: mv {aside[-1]} {place}",
+        )
 
 
 def _recover(settings: Settings, findings: Findings, manifest: Manifest | None, asked: _Asked) -> None:

@@ -182,6 +182,7 @@ class Conflux:
             NotRetained: it is compacted away on this node, or this node isn't there yet.
         """
         self._check_usable()
+        self._await_recovery(timeout)
         future: Future[Any] = Future()
 
         def tell(found: Found) -> None:

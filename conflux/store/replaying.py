@@ -41,11 +41,18 @@ def replay(machine: Machine, entries: Iterable[Entry], app: App[Any, Any]) -> Re
                 f"and this is version {app.version}",
                 hint="Replay it with the version that made it.",
             )
+        machine.hash_point.finish()  # a hash in the entry is then held against ours at once
         try:
-            machine = fold(machine, entry, app)
+            after = fold(machine, entry, app)
         except Diverged as error:
-            known = f"; up to revision {agreed} it agrees" if agreed is not None else ""
-            raise Diverged(f"{error}{known}") from error
-        hashes = (record for record in records_of(entry.payload) if isinstance(record, StateHash))
-        agreed = next((record.revision for record in hashes), agreed)
+            known = f"; up to revision {agreed} it is" if agreed is not None and error.revision else ""
+            raise Diverged(f"{error}{known}", since_revision=agreed or 0, revision=error.revision) from error
+        compared = [revision for revision in _hashed(entry) if machine.point_at(revision) is not None]
+        agreed = compared[-1] if compared else agreed
+        machine = after
     return Replayed(machine.revision, machine.state, digest(encode_slices(machine.state)), agreed)
+
+
+def _hashed(entry: Entry) -> list[int]:
+    """The revisions whose hashes stand in an entry."""
+    return [record.revision for record in records_of(entry.payload) if isinstance(record, StateHash)]

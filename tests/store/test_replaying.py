@@ -8,7 +8,7 @@ import pytest
 
 from conflux.errors import ConfluxError, Diverged
 from conflux.raft.entry import Entry, Kind
-from conflux.store.machine import Machine
+from conflux.store.machine import Machine, fold
 from conflux.store.past import PastState, fold_some
 from conflux.store.records import Calls, Header, Record, SessionOpened, StateHash, encode_payload
 from conflux.store.replaying import replay
@@ -52,6 +52,38 @@ def test_a_hash_in_the_log_that_is_ours_vouches_for_the_state():
     machine = Machine.initial(app)
     right = entry(4, StateHash(0, machine.hash_point.finish().digest or b""), first=4)
     assert replay(machine, [*a_log(), right], app).agreed_revision == 0
+
+
+def with_hashes(app: Any, entries: int) -> tuple[list[Entry], list[int]]:
+    """A log of two actions an entry, and of the hash of each hash point; and the revisions of those."""
+    log, logged = [entry(1, SessionOpened(60), first=1)], [0]
+    machine = fold(Machine.initial(app), log[0], app)
+    for index in range(2, entries):
+        point = machine.hash_point.finish()
+        if point.revision == logged[-1]:
+            log.append(add(index, "x" * 50_000, machine.revision, first=machine.revision + 1))
+        else:
+            logged.append(point.revision)
+            log.append(entry(index, StateHash(point.revision, point.digest or b""), first=machine.revision + 1))
+        machine = fold(machine, log[-1], app)
+    return log, logged
+
+
+def test_a_state_that_became_another_is_found_between_two_hashes_in_the_log():
+    app, other = make_app(), make_app()
+    right = app.reduce
+    assert right is not None
+
+    def wrong(state: Any, action: Any) -> Any:
+        return right(state, {**action, "thing": "!"} if action and action["thing"] == 8 else action)
+
+    other.reduce = wrong
+    log, logged = with_hashes(app, 40)
+    assert replay(Machine.initial(app), log, app).agreed_revision == logged[-1]
+    with pytest.raises(Diverged, match="is not the one that the cluster agreed on; up to revision") as caught:
+        replay(Machine.initial(other), log, other)
+    assert caught.value.since_revision < 10 <= caught.value.revision  # the eighth is revision 10
+    assert {caught.value.since_revision, caught.value.revision} <= {*logged}
 
 
 def test_another_version_of_the_app_is_refused():
