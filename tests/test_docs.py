@@ -309,6 +309,7 @@ def test_the_fields_of_json_are_those_in_the_docs(tmp_path: Path, stop_at_the_en
     assert set(said("members", "remove", "n2")[0]) == fields("members remove")
     assert set(said("state", "--diff", "0:1")[0]) == fields("state", 1)
     assert set(said("snapshot", "save", "a.snapshot")[0]) == fields("snapshot save")
+    assert set(said("snapshot", "inspect", "a.snapshot")[0]) == fields("snapshot inspect")
     assert set(said("export", "a.log")[0]) == fields("export")
     assert set(said("replay", "a.log")[0]) == fields("replay")
     said("stop")

@@ -256,6 +256,24 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
             },
         )
     ],
+    "snapshot inspect": [
+        (
+            "One object",
+            {
+                "cluster": "that was saved: its name",
+                "cluster_id": "its id",
+                "saved": "when, by the clock of the machine that did",
+                "app": "name of its app",
+                "app_version": "version of its app",
+                "revision": "of the last action in it",
+                "index": "of the last entry in it",
+                "term": "of that entry",
+                "sessions": "how many are open in it",
+                "members": "a list of `{id, label}`: those of the cluster that was saved",
+                "bytes": "the file's size",
+            },
+        )
+    ],
     "snapshot restore": [("One object", NEW_CLUSTER)],
     "export": [
         (

@@ -32,7 +32,7 @@ COMMANDS: Table = {
     "bench": ("bench", "Show how fast the cluster is, and what limits it."),
     "members": ("members", "Show the members, add, promote, replace and remove them."),
     "transfer-leadership": ("transfer_leadership", "Hand leadership to another voter."),
-    "snapshot": ("snapshot", "Take snapshots."),
+    "snapshot": ("snapshot", "Take snapshots, save and restore them."),
     "inspect-log": ("inspect_log", "Print a node's log, decoded, from its directory on disk."),
     "logs": ("logs", "Print what the nodes wrote to their log files."),
     "keygen": ("keygen", "Make a cluster key."),
