@@ -14,6 +14,7 @@
     ├── SessionExpired          the session's answers are gone
     ├── ChangeRefused           the cluster doesn't change its members like that
     ├── Unreachable             no node answers
+    ├── NotRetained             a revision whose state can't be worked out here
     ├── Closed                  used after `close()`
     ├── DirectoryError          a node's directory can't be used
     │   ├── AlreadyOpen         another process (or this one) has it open
@@ -126,6 +127,10 @@ class Unreachable(ConfluxError):
     exit_status = 3
     retryable = True
     hint = "Start the cluster with `conflux start`, or name a node with --endpoint."
+
+
+class NotRetained(ConfluxError):
+    """A revision whose state can't be worked out: compacted away, or not there yet."""
 
 
 class Closed(ConfluxError):

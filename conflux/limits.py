@@ -50,6 +50,7 @@ TOKENS_MAX = 16  # invitations to join that wait for someone
 TOKEN_SECONDS = 24 * 3600  # of log time
 CANDIDATES_MAX = 64
 PEERS_MAX = 64
+PAST_STATES_MAX = 16  # that are being worked out for somebody
 WATCHERS_MAX = 1024
 WATCH_EVENTS_PER_FRAME_MAX = 1024
 WATCH_LEASE_SECONDS = 10.0
@@ -66,6 +67,8 @@ RECONNECT_MS_MAX = 500  # more would delay the elections after a restart
 # Disk.
 MAP_BYTES = 64 * 1024 * MIB
 FORMAT_VERSION = 2
+ARTEFACT_VERSION = 1  # of files that are carried away: saved snapshots, exported logs
+ARTEFACT_BLOCK_BYTES_MAX = 16 * MIB
 COMPACT_ENTRIES_MAX = 1024  # deleted in one transaction
 COMPACT_BYTES_MAX = 8 * MIB
 SNAPSHOT_CHUNK_BYTES = 256 * KIB

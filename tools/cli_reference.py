@@ -50,6 +50,11 @@ NOTES = {
     "members add": "The default of `--timeout` is 60 seconds, where it waits for the node to catch up.",
     "members promote": "The default of `--timeout` is 60 seconds.",
     "members replace": "The default of `--timeout` is 60 seconds.",
+    "state": "What else can be done with the past: [backups, and the past](../howto/backup.md).",
+    "snapshot save": "[Backups](../howto/backup.md). The default of `--timeout` is 60 seconds.",
+    "snapshot restore": "[Backups](../howto/backup.md).",
+    "export": "Only of nodes whose directories are on this machine. [Backups](../howto/backup.md).",
+    "recover": "[A majority is lost for good](../howto/recover.md).",
     "keygen": "The file has mode 0600; a key file that others can read is refused wherever it is used.",
     "inspect-log": "Only of nodes whose directories are on this machine.",
 }
@@ -111,6 +116,13 @@ CHANGE: Fields = {
     "label": "its label",
 }
 
+NEW_CLUSTER: Fields = {
+    "cluster": "its name",
+    "revision": "of the last action in its state",
+    "set_aside": "where the old directories are now; else null",
+    "nodes": "a list of `{id, label, data_dir}`",
+}
+
 # Command → (what one object stands for, its fields). What `status` and `inspect-log` nest has tables of its own.
 JSON: dict[str, list[tuple[str, Fields]]] = {
     "start": [
@@ -166,7 +178,19 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
             {"gap": "true", "revision": "of the last action in the state", "state": "the state"},
         ),
     ],
-    "state": [("One object", {"revision": "of the last action in it", "state": "the state"})],
+    "state": [
+        ("One object", {"revision": "of the last action in it", "state": "the state"}),
+        (
+            "With `--diff`",
+            {
+                "from_revision": "A",
+                "to_revision": "B",
+                "added": "a list of `{path, value}`; a path is a list of keys and places",
+                "removed": "a list of `{path, value}`",
+                "changed": "a list of `{path, before, after}`",
+            },
+        ),
+    ],
     "status": [
         (
             "One object; with `--watch` one a second",
@@ -220,6 +244,76 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
                 "bytes": "its size; null where it was there already",
             },
         )
+    ],
+    "snapshot save": [
+        (
+            "One object",
+            {
+                "path": "of the file",
+                "revision": "of the last action in it",
+                "index": "of the last entry in it",
+                "bytes": "its size",
+            },
+        )
+    ],
+    "snapshot inspect": [
+        (
+            "One object",
+            {
+                "cluster": "that was saved: its name",
+                "cluster_id": "its id",
+                "saved": "when, by the clock of the machine that did",
+                "app": "name of its app",
+                "app_version": "version of its app",
+                "revision": "of the last action in it",
+                "index": "of the last entry in it",
+                "term": "of that entry",
+                "sessions": "how many are open in it",
+                "members": "a list of `{id, label}`: those of the cluster that was saved",
+                "bytes": "the file's size",
+            },
+        )
+    ],
+    "snapshot restore": [("One object", NEW_CLUSTER)],
+    "export": [
+        (
+            "One object",
+            {
+                "path": "of the file",
+                "node": "label of the node whose directory it was",
+                "base_revision": "of the state that it begins with",
+                "first_index": "of the first entry in it",
+                "last_index": "of the last entry in it",
+                "bytes": "its size",
+            },
+        )
+    ],
+    "replay": [
+        (
+            "One object",
+            {
+                "revision": "of the last action",
+                "state_hash": "of the state there",
+                "agreed_revision": "the last whose hash stands in the log, and is that of this state; or null",
+                "expected": "the hash of `--expect-hash`, or null",
+            },
+        )
+    ],
+    "recover": [
+        (
+            "Without `--yes` (status 2)",
+            {
+                "cluster_id": "of the cluster that is lost",
+                "survivors": "a list of `{id, label, directory, term, last_index, last_term, commit_index, revision, "
+                "damage}`, the most advanced first",
+                "unreadable": "problems, by directory",
+                "lost": "a list of `{id, label}`: voters of whom there is no directory",
+                "most_advanced": "label of the first survivor",
+                "complete": "true where nothing that was acknowledged can be missing",
+                "notes": "what may be missing and what is kept, in sentences",
+            },
+        ),
+        ("With `--yes`", NEW_CLUSTER),
     ],
     "inspect-log": [
         (

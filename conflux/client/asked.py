@@ -5,13 +5,15 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any
 
-from conflux.errors import Busy, ChangeRefused, ConfluxError, NoLeader, NotApplied, NotReady
-from conflux.wire.clients import ChangeMembers, Code, Read, Refused, TakeSnapshot
+from conflux.errors import Busy, ChangeRefused, ConfluxError, NoLeader, NotApplied, NotReady, NotRetained
+from conflux.wire.clients import AskChunk, BackUp, ChangeMembers, Code, Read, ReadAt, Refused, TakeSnapshot
 
 ASK_AGAIN_SECONDS = 0.3  # a read that isn't answered is asked again, of another node
 PATIENCE_SECONDS = 3.0  # what a node has to write before it answers
 PAUSE_SECONDS = 0.05  # after a refusal that says: not now
 
+_SLOW = ChangeMembers | TakeSnapshot | ReadAt | BackUp
+_ASKED_AGAIN = Read | ReadAt | BackUp | ChangeMembers
 _NOT_NOW = {Code.NO_LEADER: NoLeader, Code.NOT_READY: NotReady, Code.BUSY: Busy}
 
 
@@ -30,7 +32,7 @@ class Asked:
         self.heard_s = 0.0
         self.refusal: ConfluxError | None = None  # why the last attempt failed
         self.may_be_done = False  # an attempt was sent and neither answered nor refused
-        self.again_s = PATIENCE_SECONDS if isinstance(message, ChangeMembers | TakeSnapshot) else ASK_AGAIN_SECONDS
+        self.again_s = PATIENCE_SECONDS if isinstance(message, _SLOW) else ASK_AGAIN_SECONDS
         self._is_open = False
 
     @property
@@ -58,11 +60,13 @@ class Asked:
         """A node refuses: the error where that is the last word, None where it is asked again."""
         self._is_open = False
         not_now = _NOT_NOW.get(refused.code, NoLeader if isinstance(self.message, Read) else None)
-        if isinstance(self.message, Read | ChangeMembers) and not_now is not None:
+        if isinstance(self.message, _ASKED_AGAIN) and not_now is not None:
             self.refusal = not_now(refused.message)
             self.parts.clear()
             self.asked_s = now_s - self.again_s + PAUSE_SECONDS
             return None
+        if isinstance(self.message, ReadAt | AskChunk):
+            return NotRetained(refused.message)
         return (
             ChangeRefused(refused.message) if isinstance(self.message, ChangeMembers) else NotApplied(refused.message)
         )

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from conflux import limits
 from conflux.client.answer import Answer
 from conflux.client.asked import Asked
+from conflux.client.backup import Backup
 from conflux.client.committed import Committed
 from conflux.client.engine import Engine, unreachable
 from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
@@ -28,6 +29,7 @@ from conflux.errors import (
     MalformedValue,
     NoLeader,
     NotReady,
+    NotRetained,
     OptionsError,
     OutcomeUnknown,
     Unreachable,
@@ -36,11 +38,14 @@ from conflux.transport.keys import ClusterKey
 from conflux.usercode import inside_user_code
 from conflux.wire import values
 from conflux.wire.clients import (
+    BackUp,
+    BackupReady,
     Change,
     Changed,
     ChangeMembers,
     Consistency,
     Read,
+    ReadAt,
     SnapshotTaken,
     TakeSnapshot,
     TransferLeadership,
@@ -145,6 +150,18 @@ class Client:
         found: tuple[int, Any] = self._wait_for(asked, timeout)
         return found
 
+    def get_state_at(self, revision: int, *, timeout: float | None = None) -> Any:
+        """The state as it was at a revision, from the first that the node that answers can look back to.
+
+        Raises:
+            NotRetained: it is compacted away, or not there yet.
+        """
+        self._check_open()
+        if revision < 0:
+            raise NotRetained(f"there is no revision {revision}")
+        found: tuple[int, Any] = self._wait_for(self._engine.ask(lambda number: ReadAt(number, revision)), timeout)
+        return found[1]
+
     def transfer_leadership(self, target: str = "", *, timeout: float | None = None) -> None:
         """Ask the leader to hand over to the member of this identity (default: whoever is most level)."""
         self._check_open()
@@ -203,6 +220,26 @@ class Client:
         self._engine.run_soon(lambda now_s: self._engine.link.learn([endpoint]))
         taken: SnapshotTaken = self._wait_for(self._engine.ask(TakeSnapshot, endpoint), timeout)
         return taken
+
+    def back_up(self, endpoint: str | None = None, *, timeout: float | None = None) -> Backup:
+        """Let a node take a snapshot that holds all that was acknowledged before, and hand it out.
+
+        Args:
+            endpoint: of the node; default: the leader.
+
+        Raises:
+            NotReady: no node answers that belongs to a formed cluster.
+            NotApplied, Unreachable: no leader, or no answer, in time.
+        """
+        self._check_open()
+        report = best_report(self.status())
+        if report is None:
+            raise NotReady("no node answers that belongs to a formed cluster")
+        leader = next((each["endpoint"] for each in report["members"] if each["id"] == report["leader"]), None)
+        address = endpoint or leader or report["node"]["endpoint"]
+        self._engine.run_soon(lambda now_s: self._engine.link.learn([address]))
+        ready: BackupReady = self._wait_for(self._engine.ask(BackUp, address), timeout)
+        return Backup(ready, address, report["cluster_id"], self._engine, self._wait_for)
 
     def watch(self, from_revision: int | None = None) -> Iterator[Committed]:
         """Committed actions, each once and in order, from a revision on (default: from now on), over leader changes.

@@ -22,6 +22,7 @@ from conflux.wire.clients import (
     AskLog,
     AskMembers,
     AskStatus,
+    BackupReady,
     Changed,
     CloseSession,
     Consistency,
@@ -34,6 +35,7 @@ from conflux.wire.clients import (
     Read,
     ReadMore,
     Refused,
+    SnapshotChunk,
     SnapshotTaken,
     StatePart,
     Status,
@@ -256,7 +258,7 @@ class Engine:
                 _resolve(self._asked.pop(message.request).future, message.text)
             case Done() if message.request in self._asked:
                 _resolve(self._asked.pop(message.request).future, None)
-            case Changed() | SnapshotTaken() if message.request in self._asked:
+            case Changed() | SnapshotTaken() | BackupReady() | SnapshotChunk() if message.request in self._asked:
                 _resolve(self._asked.pop(message.request).future, message)
             case Gap() if message.watch in self._watches:
                 if address == self._watches[message.watch].address:

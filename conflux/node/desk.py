@@ -8,6 +8,7 @@ import msgspec
 
 from conflux import limits
 from conflux.errors import MalformedFrame
+from conflux.node.backups import Backups
 from conflux.node.leadership import Leadership
 from conflux.node.origin import HERE, HERE_HANDLE, FromClient, FromHere, FromPeer, Origin
 from conflux.node.readers import Readers
@@ -18,9 +19,11 @@ from conflux.raft.effects import RoleChanged, RoleName
 from conflux.storage.interface import SnapshotHeader
 from conflux.wire.clients import (
     CLIENTS,
+    AskChunk,
     AskLog,
     AskMembers,
     AskStatus,
+    BackUp,
     ChangeMembers,
     CloseSession,
     Code,
@@ -31,6 +34,7 @@ from conflux.wire.clients import (
     OpenSession,
     Perform,
     Read,
+    ReadAt,
     ReadMore,
     Refused,
     SnapshotTaken,
@@ -51,13 +55,14 @@ class Desk:
 
     Attributes:
         leadership: what this node does while it leads and takes requests.
-        readers, watchers: there once the node is a member of its cluster.
+        readers, watchers, backups: there once the node is a member of its cluster.
     """
 
     def __init__(self, node: Node) -> None:
         self.leadership: Leadership | None = None
         self.readers: Readers | None = None
         self.watchers: Watchers | None = None
+        self.backups: Backups | None = None
         self._node = node
         self._parked = Waiting()  # for a leader that isn't ready yet: this node
         self._sent_on = 0  # requests, to other nodes
@@ -97,8 +102,10 @@ class Desk:
             case Unwatch():
                 if self.watchers is not None:
                     self.watchers.unwatch(origin, message.watch)
-            case Read() | ReadMore() | Watch():
+            case Read() | ReadMore() | ReadAt() | Watch():
                 self._look(origin, message)
+            case BackUp() | AskChunk():
+                self._back_up(origin, message)
             case _:
                 self._node.counts["unexpected"] += 1
 
@@ -195,7 +202,7 @@ class Desk:
             if len(self._forwarding) > limits.TURN_FRAMES_MAX:
                 self._forwarding.clear()
 
-    def _look(self, origin: Origin, message: Read | ReadMore | Watch) -> None:
+    def _look(self, origin: Origin, message: Read | ReadMore | ReadAt | Watch) -> None:
         if self.readers is None or self.watchers is None:
             if not isinstance(message, Watch):
                 self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
@@ -205,8 +212,19 @@ class Desk:
                 self.readers.read(origin, message)
             case ReadMore():
                 self.readers.read_more(origin, message)
+            case ReadAt():
+                self.readers.read_at(origin, message)
             case Watch():
                 self.watchers.watch(origin, message, self._node.now_s())
+
+    def _back_up(self, origin: Origin, message: BackUp | AskChunk) -> None:
+        readers, backups = self.readers, self.backups
+        if readers is None or backups is None:
+            self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+        elif isinstance(message, BackUp):
+            readers.when_confirmed(origin, message.request, lambda: backups.begin(origin, message))
+        else:
+            backups.chunk(origin, message)
 
     def _transfer(self, origin: Origin, message: TransferLeadership) -> None:
         raft = self._node.replica.raft if self._node.replica and not self._node.replica.is_stuck else None

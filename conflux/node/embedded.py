@@ -25,8 +25,10 @@ from conflux.node.loop import Loop
 from conflux.node.node import Node
 from conflux.node.opening import memory_directory, open_directory, open_node
 from conflux.node.options import NodeOptions
+from conflux.node.past import Found
 from conflux.node.status import members_of, report_of
 from conflux.raft.effects import RoleChanged
+from conflux.store.past import PastState
 from conflux.transport.interface import Channel
 from conflux.transport.keys import ClusterKey
 from conflux.transport.memory import MemoryChannel, MemoryHub
@@ -172,6 +174,34 @@ class Conflux:
         except TimeoutError:
             future.cancel()
             raise NotApplied("no leader confirmed the read in time") from None
+
+    def state_at(self, revision: int, *, timeout: float | None = None) -> Any:
+        """The state as it was at a revision: folded from a snapshot and the log, beside the live state.
+
+        Raises:
+            NotRetained: it is compacted away on this node, or this node isn't there yet.
+        """
+        self._check_usable()
+        self._await_recovery(timeout)
+        future: Future[Any] = Future()
+
+        def tell(found: Found) -> None:
+            _settle(future, found.state if isinstance(found, PastState) else found)
+
+        def job() -> None:
+            past = self._node.past
+            if past is None:
+                tell(NotReady(self._node.waiting_for() or "not ready"))
+            else:
+                past.ask(future, revision, tell)
+
+        self._caller.run_soon(job)
+        self._check_caller()
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise NotReady("the state was not folded in time") from None
 
     def get_provisional_state(self) -> Any:
         """The committed state with all that this node's log holds beyond it. Maybe no node ever enters it."""

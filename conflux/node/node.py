@@ -17,6 +17,8 @@ from msgspec import structs
 from conflux import limits
 from conflux.app import App
 from conflux.discovery.interface import Discovery
+from conflux.errors import Closed
+from conflux.node.backups import Backups
 from conflux.node.candidates import Candidates
 from conflux.node.changes import MemberChanges
 from conflux.node.clock import Clock
@@ -29,6 +31,7 @@ from conflux.node.leadership import Leadership
 from conflux.node.links import Links
 from conflux.node.options import NodeOptions
 from conflux.node.origin import FromClient, Origin
+from conflux.node.past import Past
 from conflux.node.readers import Readers
 from conflux.node.replica import Replica
 from conflux.node.restoring import restored_machine
@@ -82,6 +85,7 @@ class Node:
         self.counts: Counter[str] = Counter()
         self.replica: Replica | None = None
         self.snapshots: SnapshotWork | None = None
+        self.past: Past | None = None
         self.candidates = Candidates()
         self.guard: Guard | None = None
         self.ticker = Ticker(options.heartbeat_interval_ms / 1000, now_s)
@@ -239,6 +243,10 @@ class Node:
 
     def close(self) -> None:
         """Give everything back."""
+        if self.desk.backups is not None:
+            self.desk.backups.close()
+        if self.past is not None:
+            self.past.close(Closed("the node is closed"))
         if self.snapshots is not None:
             self.snapshots.close()
         self._discovery.close()
@@ -333,6 +341,10 @@ class Node:
         self._hash_some()
         if self.snapshots is not None:
             self.snapshots.work()
+        if self.past is not None:
+            self.past.work()
+        if self.desk.backups is not None:
+            self.desk.backups.turn(now_s)
         self._is_busy = more or self._has_work(replica)
         progress = (replica.raft.log.last_index, replica.raft.commit_index)
         if progress != self._progress or self._is_busy:  # heartbeats are no work
@@ -359,6 +371,7 @@ class Node:
             or (self.guard is not None and self.guard.has_work)
             or self.state_hashes.has_work
             or (self.snapshots is not None and self.snapshots.has_work)
+            or (self.past is not None and self.past.has_work)
         )
 
     def _hash_some(self) -> None:
@@ -414,7 +427,10 @@ class Node:
             pause_s=options.heartbeat_interval_ms / 1000,
             patience_s=options.election_timeout_ms[1] / 1000,
         )
-        self.desk.readers = Readers(self.replica, self._clock, self._random, self.desk.reply, self.links.send)
+        self.past = Past(self.replica, storage, self._app, self._clock)
+        self.desk.readers = Readers(
+            self.replica, self._clock, self._random, self.desk.reply, self.links.send, self.past
+        )
         self.desk.watchers = Watchers(self.replica.raft.log, mine.label, self.desk.reply)
         self.desk.watchers.installed(machine.index, machine.revision)
         self.snapshots = SnapshotWork(
@@ -425,6 +441,7 @@ class Node:
             SnapshotOptions(entries=options.snapshot_entries, bytes=options.snapshot_bytes),
             self.links.send,
         )
+        self.desk.backups = Backups(self.replica, self.snapshots.snapshotter, storage, self._clock, self.desk.reply)
         current = self.replica.raft.configuration
         assert isinstance(current, Membership)
         self.founding.members_changed(current)

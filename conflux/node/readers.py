@@ -9,12 +9,13 @@ from random import Random
 from typing import Any
 
 from conflux import limits
-from conflux.errors import MalformedValue
+from conflux.errors import Busy, MalformedValue
 from conflux.node.clock import Clock
 from conflux.node.origin import Origin
+from conflux.node.past import Found, Past
 from conflux.node.replica import Replica
-from conflux.store.machine import Machine
-from conflux.wire.clients import Code, Consistency, Read, ReadMore, Refused, StatePart
+from conflux.store.past import PastState
+from conflux.wire.clients import Code, Consistency, Read, ReadAt, ReadMore, Refused, StatePart
 from conflux.wire.peers import AskReadIndex, ReadIndex
 from conflux.wire.states import encode_slices
 
@@ -36,13 +37,15 @@ class _Waiting:
     request: int
     since_s: float
     index: int | None  # known once confirmed: answered when that much is folded
+    then: Callable[[], None] | None = None  # what is done then, if that is something else than to send the state
 
 
 @dataclass(slots=True)
 class _Encoding:
     """A state's encoding, being made or ready."""
 
-    machine: Machine
+    revision: int
+    index: int
     slices: Iterator[bytes] | None
     used_s: float
     parts: list[bytes] = field(default_factory=list)
@@ -57,6 +60,7 @@ class Readers:
         random: numbers its questions.
         reply: hands an answer to whoever asked.
         ask: sends a message to a member. False: it could not be sent.
+        past: works out the states of revisions that are over.
     """
 
     def __init__(
@@ -66,11 +70,13 @@ class Readers:
         random: Random,
         reply: Callable[[Origin, Any], object],
         ask: Callable[[str, Any], bool],
+        past: Past,
     ) -> None:
         self._replica = replica
         self._clock = clock
         self._reply = reply
         self._ask = ask
+        self._past = past
         # From anywhere: an answer to a question from before a restart must not pass for one to a question of now.
         self._contexts = count(random.getrandbits(61))
         self._waiting: list[_Waiting] = []
@@ -100,6 +106,24 @@ class Readers:
         index = self._replica.recovered_index if is_local else None
         self._waiting.append(_Waiting(origin, request.request, self._clock.monotonic_s(), index))
         return self._ask_when_due(self._clock.monotonic_s())
+
+    def read_at(self, origin: Origin, request: ReadAt) -> None:
+        """Work out a state of the past, which needs no majority; one that isn't there yet may be elsewhere."""
+        number, revision = request.request, request.revision
+        if revision in self._encodings:
+            self._answer_with(origin, number, revision, 0, None)
+        elif revision <= self._replica.machine.revision:
+            self._past.ask((origin, number), revision, lambda found: self._past_found(origin, number, found))
+        else:
+            self.when_confirmed(origin, number, lambda: self._read_once_confirmed(origin, request))
+
+    def when_confirmed(self, origin: Origin, request: int, then: Callable[[], None]) -> None:
+        """Call `then` once all is folded that was committed when this was asked; refuse where that fails."""
+        if len(self._waiting) >= limits.WAITING_REQUESTS_MAX:
+            self._reply(origin, Refused(request, Code.BUSY, "too many reads are waiting"))
+            return
+        self._waiting.append(_Waiting(origin, request, self._clock.monotonic_s(), None, then))
+        self._ask_when_due(self._clock.monotonic_s())
 
     def read_more(self, origin: Origin, request: ReadMore) -> None:
         """Send a later part of a state."""
@@ -155,7 +179,7 @@ class Readers:
         replica, left = self._replica, []
         for waiting in self._waiting:
             if replica.refusal is not None or (waiting.index is not None and replica.machine.index >= waiting.index):
-                self._answer(waiting.origin, waiting.request)
+                self._answer_waiting(waiting)
             elif waiting.index is None and replica.raft.leader is None and now_s - waiting.since_s > LEADERLESS_SECONDS:
                 self._reply(waiting.origin, Refused(waiting.request, Code.NO_LEADER, "no leader confirmed the read"))
             else:
@@ -201,21 +225,40 @@ class Readers:
             if waiting.index is None:
                 waiting.index = index
 
+    def _answer_waiting(self, waiting: _Waiting) -> None:
+        if waiting.then is None or self._replica.refusal is not None:
+            self._answer(waiting.origin, waiting.request)
+        else:
+            waiting.then()
+
     def _answer(self, origin: Origin, request: int) -> None:
         """Answer with the state that is folded now."""
         if self._replica.refusal is not None:
             self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.refusal)))
             return
         machine = self._replica.machine
-        encoding = self._encodings.get(machine.revision)
+        self._answer_with(origin, request, machine.revision, machine.index, machine.state)
+
+    def _answer_with(self, origin: Origin, request: int, revision: int, index: int, state: Any) -> None:
+        encoding = self._encodings.get(revision)
         if encoding is None:
-            encoding = _Encoding(machine, encode_slices(machine.state), self._clock.monotonic_s())
-            self._encodings[machine.revision] = encoding
+            encoding = _Encoding(revision, index, encode_slices(state), self._clock.monotonic_s())
+            self._encodings[revision] = encoding
         if encoding.slices is None:
             self._send_part(encoding, origin, request, 0)
         else:
             encoding.waiting.append((origin, request, 0))
-        return
+
+    def _read_once_confirmed(self, origin: Origin, request: ReadAt) -> None:
+        number = request.request
+        self._past.ask((origin, number), request.revision, lambda found: self._past_found(origin, number, found))
+
+    def _past_found(self, origin: Origin, request: int, found: Found) -> None:
+        if isinstance(found, PastState):
+            self._answer_with(origin, request, found.revision, found.index, found.state)
+        else:
+            code = Code.BUSY if isinstance(found, Busy) else Code.GONE
+            self._reply(origin, Refused(request, code, str(found)))
 
     def _encode(self, now_s: float) -> None:
         for revision, encoding in list(self._encodings.items()):
@@ -243,7 +286,7 @@ class Readers:
 
     def _give_up_encoding(self, encoding: _Encoding, error: Exception) -> None:
         """The reducer made a state that has no encoding: nobody can read it, and the node goes on."""
-        del self._encodings[encoding.machine.revision]
+        del self._encodings[encoding.revision]
         for origin, request, _ in encoding.waiting:
             self._reply(origin, Refused(request, Code.NOT_READY, str(error)))
 
@@ -253,5 +296,5 @@ class Readers:
             return
         encoding.used_s = self._clock.monotonic_s()
         part = encoding.whole[offset : offset + PART_BYTES]
-        machine = encoding.machine
-        self._reply(origin, StatePart(request, machine.revision, machine.index, offset, len(encoding.whole), part))
+        total = len(encoding.whole)
+        self._reply(origin, StatePart(request, encoding.revision, encoding.index, offset, total, part))

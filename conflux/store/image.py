@@ -21,6 +21,7 @@ from conflux.app import App
 from conflux.errors import ConfluxError, Damaged, MalformedValue
 from conflux.store.hash_points import HashPoint
 from conflux.store.machine import Machine
+from conflux.store.membership import Membership
 from conflux.store.records import MembersChanged, members_changed
 from conflux.store.session import Segment, Session
 from conflux.wire.clients import Outcome
@@ -112,6 +113,11 @@ def decode_fields(packed: bytes) -> Fields:
     if fields.version != IMAGE_VERSION:
         raise Damaged(f"a snapshot is of format {fields.version}, not {IMAGE_VERSION}")
     return fields
+
+
+def with_members(packed: bytes, members: Membership) -> bytes:
+    """The same fields, with these members in the place of others. Raises Damaged as `decode_fields` does."""
+    return _encode(msgspec.structs.replace(decode_fields(packed), members=members_changed(members)))
 
 
 def check_app(fields: Fields, app: App[object, object]) -> None:

@@ -35,7 +35,7 @@ class Code(StrEnum):
     SESSION_EXPIRED = "session-expired"
     UNKNOWN_METHOD = "unknown-method"  # the call at `sequence`, and with it the whole frame
     BAD_ARGUMENTS = "bad-arguments"  # likewise
-    GONE = "gone"  # what was asked for is no longer kept: ask anew
+    GONE = "gone"  # what was asked for is no longer kept, or not there: ask anew
 
 
 class Rejection(Struct, array_like=True, frozen=True):
@@ -145,6 +145,27 @@ class TakeSnapshot(Struct, array_like=True, frozen=True):
     """Ask the node for a snapshot now. `SnapshotTaken` answers it once that is on disk."""
 
     request: Number
+
+
+class ReadAt(Struct, array_like=True, frozen=True):
+    """Ask for the state at a revision of the past. `StatePart` answers it."""
+
+    request: Number
+    revision: Number
+
+
+class BackUp(Struct, array_like=True, frozen=True):
+    """Ask for a snapshot that includes all that was committed before. `BackupReady` answers it once it is on disk."""
+
+    request: Number
+
+
+class AskChunk(Struct, array_like=True, frozen=True):
+    """Ask for a chunk of the snapshot at `index`, which the node keeps ready for a while."""
+
+    request: Number
+    index: Number
+    number: Number
 
 
 class AskLog(Struct, array_like=True, frozen=True):
@@ -283,6 +304,27 @@ class SnapshotTaken(Struct, array_like=True, frozen=True):
     bytes_total: Number
 
 
+class BackupReady(Struct, array_like=True, frozen=True):
+    """A snapshot that was asked for: what it is, and how it is cut."""
+
+    request: Number
+    index: Number
+    term: Number
+    revision: Number
+    fields: bytes
+    chunk_count: Number
+    bytes_total: Number
+    checksum: bytes  # of header and body
+
+
+class SnapshotChunk(Struct, array_like=True, frozen=True):
+    """One chunk of a snapshot."""
+
+    request: Number
+    number: Number
+    chunk: bytes
+
+
 class Gap(Struct, array_like=True, frozen=True):
     """What a watch wanted to begin with is no longer held: this node goes back to `first_revision` only."""
 
@@ -305,6 +347,9 @@ CLIENTS = Family(
         11: ChangeMembers,
         12: TakeSnapshot,
         13: AskMembers,
+        16: ReadAt,
+        17: BackUp,
+        18: AskChunk,
         64: SessionOpened,
         65: Answers,
         66: Appended,
@@ -319,5 +364,7 @@ CLIENTS = Family(
         75: SnapshotTaken,
         76: Gap,
         77: Members,
+        80: BackupReady,
+        81: SnapshotChunk,
     }
 )

@@ -67,6 +67,9 @@ FROM_CLIENTS: list[Any] = [
     clients.TransferLeadership(1, A),
     clients.ChangeMembers(1, clients.Change.REPLACE, "n1", "n6", True),
     clients.TakeSnapshot(1),
+    clients.ReadAt(1, 9),
+    clients.BackUp(1),
+    clients.AskChunk(1, 7, 3),
     clients.AskLog(1),
     clients.SessionOpened(1, 1024),
     clients.Answers(1024, 0, [b"\x01", None, clients.Rejection("E", "m", True)], 1, 5, 2, 9),
@@ -83,6 +86,8 @@ FROM_CLIENTS: list[Any] = [
     clients.Gap(1, 5),
     clients.AskMembers(1),
     clients.Members(1, ["h:1", "h:3"]),
+    clients.BackupReady(1, 7, 2, 5, b"fields", 3, 300, b"checksum"),
+    clients.SnapshotChunk(1, 3, b"chunk"),
 ]
 
 
@@ -116,7 +121,7 @@ Candidate 24 Removed 25"
 KINDS_OF_CLIENTS = "OpenSession 1 Perform 2 CloseSession 3 Read 4 ReadMore 5 Watch 6 Unwatch 7 AskStatus 8 \
 TransferLeadership 9 SessionOpened 64 Answers 65 Appended 66 Refused 67 LeaderIs 68 StatePart 69 Events 70 Status 71 \
 Done 72 LogText 73 Changed 74 SnapshotTaken 75 Gap 76 AskLog 10 ChangeMembers 11 TakeSnapshot 12 \
-AskMembers 13 Members 77"
+AskMembers 13 Members 77 ReadAt 16 BackUp 17 AskChunk 18 BackupReady 80 SnapshotChunk 81"
 
 
 @pytest.mark.parametrize(("family", "kinds"), [(PEERS, KINDS_OF_PEERS), (CLIENTS, KINDS_OF_CLIENTS)])
