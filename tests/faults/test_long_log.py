@@ -7,13 +7,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from msgspec import structs
+
 from conflux.node.clock import SystemClock
 from conflux.node.replica import Replica
-from conflux.raft.configuration import Configuration
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.options import Options
 from conflux.storage.lmdb_storage import LmdbStorage
 from conflux.store.machine import Machine
+from conflux.store.membership import Member, Membership
 from conflux.store.records import noop_payload
 from tests.faults.cluster import FaultCluster
 from tests.faults.journal import app
@@ -69,11 +71,10 @@ def test_each_entry_is_read_once_though_one_is_folded_at_a_time(tmp_path: Path) 
     storage = Counting(LmdbStorage.open(tmp_path / "n1", create=False))
     replica = Replica(
         identity="a",
-        configuration=Configuration.of("a"),
         options=Options(),
         storage=storage,  # type: ignore[arg-type]
         app=app,
-        machine=Machine.initial(app),
+        machine=structs.replace(Machine.initial(app), membership=Membership.made_of([Member("a", "n1", "key")])),
         clock=SystemClock(),
         random=Random(1),
         send=lambda envelope: None,

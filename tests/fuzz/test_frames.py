@@ -11,7 +11,8 @@ import pytest
 
 from conflux.errors import MalformedFrame, MalformedValue
 from conflux.wire import values
-from conflux.wire.states import decode_state, encode_state
+from conflux.wire.state_decoder import decode_state
+from conflux.wire.states import encode_state
 from tests.fuzz.budget import FRAMES, GROWTH_BYTES_MAX, SEED, VALUES
 from tests.fuzz.memory import resident_bytes
 from tests.wire.test_frames import DECODERS, mutated
