@@ -58,6 +58,9 @@ def test_a_change_of_the_members_is_told(nodes):
 def test_an_installed_snapshot_is_told_as_a_gap_with_its_state(nodes):
     told: queue.Queue[Committed] = queue.Queue()
     node = nodes["b"]
+    deadline_s = time.monotonic() + SECONDS_MAX
+    while node.status()["node"]["applied_revision"] < 1 and time.monotonic() < deadline_s:
+        time.sleep(0.01)  # what was performed is to be no event any more
     node.subscribe(told.put)
     node._in_loop(lambda: node._node.on_installed(node._node.machine))
     gap = told.get(timeout=SECONDS_MAX)
