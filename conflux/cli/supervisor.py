@@ -65,7 +65,7 @@ def wait_until_ready(client: Client, deadline_s: float, check: Callable[[], None
     while time.monotonic() < deadline_s:
         check()
         try:
-            client.get_state("linearizable", timeout=min(0.5, deadline_s - time.monotonic()))
+            client.get_revision("linearizable", timeout=min(0.5, deadline_s - time.monotonic()))
             return True
         except (NotApplied, Unreachable):
             continue

@@ -46,7 +46,7 @@ def await_service(settings: Settings, deadline_s: float) -> int:
             left_s = deadline_s - time.monotonic()
             try:
                 client = client or clients.enter_context(settings.client(patience_s=left_s))
-                return client.get_revision_and_state("linearizable", timeout=max(0.05, min(ATTEMPT_SECONDS, left_s)))[0]
+                return client.get_revision("linearizable", timeout=max(0.05, min(ATTEMPT_SECONDS, left_s)))
             except NotApplied as error:
                 reason = error
             except Unreachable:

@@ -44,6 +44,11 @@ class Asked:
         """It is on its way."""
         self.asked_s, self.asked_of, self._is_open = now_s, address, True
 
+    def is_being_answered(self, now_s: float) -> None:
+        """Whoever was asked is at work on it."""
+        if self.asked_s:
+            self.asked_s = self.heard_s = now_s
+
     def give_up_attempt(self) -> None:
         """It is to be sent anew."""
         self.asked_s = 0.0

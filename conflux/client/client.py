@@ -142,13 +142,11 @@ class Client:
         self, consistency: ReadConsistency = "linearizable", *, timeout: float | None = None
     ) -> tuple[int, Any]:
         """(revision, state)."""
-        self._check_open()
-        if consistency not in _CONSISTENCIES:
-            raise OptionsError(f"consistency is 'local' or 'linearizable', not {consistency!r}")
-        wanted = _CONSISTENCIES[consistency]
-        asked = self._engine.ask(lambda number: Read(number, wanted))
-        found: tuple[int, Any] = self._wait_for(asked, timeout)
-        return found
+        return self._read(consistency, timeout, revision_only=False)
+
+    def get_revision(self, consistency: ReadConsistency = "linearizable", *, timeout: float | None = None) -> int:
+        """The revision of the state, without the state: also to see whether the cluster serves."""
+        return self._read(consistency, timeout, revision_only=True)[0]
 
     def get_state_at(self, revision: int, *, timeout: float | None = None) -> Any:
         """The state as it was at a revision, from the first that the node that answers can look back to.
@@ -318,6 +316,15 @@ class Client:
             self._engine.close(Closed("the client is closed"))
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _read(self, consistency: str, timeout: float | None, *, revision_only: bool) -> tuple[int, Any]:
+        self._check_open()
+        if consistency not in _CONSISTENCIES:
+            raise OptionsError(f"consistency is 'local' or 'linearizable', not {consistency!r}")
+        wanted = _CONSISTENCIES[consistency]
+        asked = self._engine.ask(lambda number: Read(number, wanted, revision_only))
+        found: tuple[int, Any] = self._wait_for(asked, timeout)
+        return found
 
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, *, wait: str) -> Future[Committed]:
         self._check_open()

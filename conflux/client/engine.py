@@ -41,6 +41,7 @@ from conflux.wire.clients import (
     Status,
     Unwatch,
     Watch,
+    Working,
 )
 from conflux.wire.state_decoder import decode_state
 
@@ -252,6 +253,8 @@ class Engine:
                         asked.leader_changed()
             case StatePart() if message.request in self._asked:
                 self._state_part(self._asked[message.request], address, message)
+            case Working() if message.request in self._asked:
+                self._asked[message.request].is_being_answered(now_s)
             case Refused() if message.request in self._asked:
                 self._refused(self._asked[message.request], message, now_s)
             case LogText() if message.request in self._asked:
@@ -305,7 +308,8 @@ class Engine:
             return
         self._asked.pop(part.request)
         try:
-            _resolve(asked.future, (part.revision, decode_state(bytes(asked.parts))))
+            state = decode_state(bytes(asked.parts)) if part.bytes_total else None
+            _resolve(asked.future, (part.revision, state))
         except MalformedValue as error:
             _fail(asked.future, error)
 

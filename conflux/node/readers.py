@@ -15,7 +15,7 @@ from conflux.node.origin import Origin
 from conflux.node.past import Found, Past
 from conflux.node.replica import Replica
 from conflux.store.past import PastState
-from conflux.wire.clients import Code, Consistency, Read, ReadAt, ReadMore, Refused, StatePart
+from conflux.wire.clients import Code, Consistency, Read, ReadAt, ReadMore, Refused, StatePart, Working
 from conflux.wire.peers import AskReadIndex, ReadIndex
 from conflux.wire.states import encode_slices
 
@@ -23,6 +23,7 @@ PART_BYTES = 512 * limits.KIB
 SLICE_SECONDS = 0.002
 KEPT_SECONDS = 10.0  # an encoding that is read in parts, since it was last asked for
 KEPT_ENCODINGS = 4
+WORKING_SECONDS = 0.1
 ASK_AGAIN_SECONDS_MIN = 0.1
 ASK_AGAIN_SECONDS_MAX = 2.0
 LEADERLESS_SECONDS = 0.1  # without a leader for so long, a read is refused: its client asks elsewhere
@@ -48,6 +49,7 @@ class _Encoding:
     index: int
     slices: Iterator[bytes] | None
     used_s: float
+    told_s: float = 0.0  # when who waits was told that it is being made
     parts: list[bytes] = field(default_factory=list)
     whole: bytes = b""
     waiting: list[tuple[Origin, int, int]] = field(default_factory=list)  # (who, request, offset)
@@ -98,13 +100,14 @@ class Readers:
     def read(self, origin: Origin, request: Read) -> None:
         """Answer a read, or begin to find out when it may be answered."""
         is_local = request.consistency is Consistency.LOCAL
+        then = (lambda: self._tell_revision(origin, request.request)) if request.revision_only else None
         if is_local and not self._replica.is_recovering:
-            return self._answer(origin, request.request)
+            return then() if then is not None else self._answer(origin, request.request)
         if len(self._waiting) >= limits.WAITING_REQUESTS_MAX:
             self._reply(origin, Refused(request.request, Code.BUSY, "too many reads are waiting"))
             return None
         index = self._replica.recovered_index if is_local else None
-        self._waiting.append(_Waiting(origin, request.request, self._clock.monotonic_s(), index))
+        self._waiting.append(_Waiting(origin, request.request, self._clock.monotonic_s(), index, then))
         return self._ask_when_due(self._clock.monotonic_s())
 
     def read_at(self, origin: Origin, request: ReadAt) -> None:
@@ -239,6 +242,14 @@ class Readers:
         machine = self._replica.machine
         self._answer_with(origin, request, machine.revision, machine.index, machine.state)
 
+    def _tell_revision(self, origin: Origin, request: int) -> None:
+        """Say how far the state is, without the state."""
+        if self._replica.refusal is not None:
+            self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.refusal)))
+            return
+        machine = self._replica.machine
+        self._reply(origin, StatePart(request, machine.revision, machine.index, 0, 0, b""))
+
     def _answer_with(self, origin: Origin, request: int, revision: int, index: int, state: Any) -> None:
         encoding = self._encodings.get(revision)
         if encoding is None:
@@ -264,8 +275,16 @@ class Readers:
         for revision, encoding in list(self._encodings.items()):
             if encoding.slices is not None:
                 self._encode_some(encoding, now_s + SLICE_SECONDS)
+                self._tell_who_waits(encoding, now_s)
             elif now_s - encoding.used_s > KEPT_SECONDS or len(self._encodings) > KEPT_ENCODINGS:
                 del self._encodings[revision]
+
+    def _tell_who_waits(self, encoding: _Encoding, now_s: float) -> None:
+        """Say from time to time that an answer is being made: whoever hears nothing asks elsewhere."""
+        if encoding.slices is not None and now_s - encoding.told_s >= WORKING_SECONDS:
+            encoding.told_s = now_s
+            for origin, request, _ in encoding.waiting:
+                self._reply(origin, Working(request))
 
     def _encode_some(self, encoding: _Encoding, deadline_s: float) -> None:
         assert encoding.slices is not None

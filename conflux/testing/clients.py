@@ -156,6 +156,8 @@ class SimulatedClient:
                     self._requester.restart(now_s if leader else now_s + 0.05)
             case wire.StatePart() if message.request in self.reads:
                 self._state_part(self.reads[message.request], address, message, now_s)
+            case wire.Working() if message.request in self.reads:
+                self.reads[message.request].asked_s = now_s
             case wire.Refused() if message.request in self.reads:
                 asked = self.reads[message.request]
                 asked.parts.clear()

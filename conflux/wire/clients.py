@@ -83,6 +83,7 @@ class Read(Struct, array_like=True, frozen=True):
 
     request: Number
     consistency: Consistency
+    revision_only: bool = False  # answered by a StatePart without bytes
 
 
 class ReadMore(Struct, array_like=True, frozen=True):
@@ -280,6 +281,12 @@ class Done(Struct, array_like=True, frozen=True):
     request: Number
 
 
+class Working(Struct, array_like=True, frozen=True):
+    """The node is at work on the answer to a request: to ask again, or elsewhere, would make it take longer."""
+
+    request: Number
+
+
 class Changed(Struct, array_like=True, frozen=True):
     """A change of the members is committed."""
 
@@ -366,5 +373,6 @@ CLIENTS = Family(
         77: Members,
         80: BackupReady,
         81: SnapshotChunk,
+        82: Working,
     }
 )

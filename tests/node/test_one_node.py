@@ -41,6 +41,7 @@ from conflux.wire.clients import (
     TransferLeadership,
     Unwatch,
     Watch,
+    Working,
 )
 from conflux.wire.state_decoder import decode_state
 from tests.node.harness import World
@@ -584,7 +585,9 @@ def test_status_tells_of_node_and_cluster(world):
     report = msgspec.json.decode(user.ask(AskStatus(5), Status).report)
     node, row = world.leader(), report["node"]
     assert (report["cluster"], report["size"], report["leader"]) == ("test", 1, node.directory.self.identity)
-    assert report["members"] == [{"id": report["leader"], "label": "a", "endpoint": "at-a", "standing": "voter"}]
+    assert report["members"] == [
+        {"id": report["leader"], "label": "a", "endpoint": "at-a", "standing": "voter", "match_index": 3}
+    ]
     assert (row["role"], row["applied_revision"], row["healthy"], row["sessions"]) == ("leader", 1, True, 1)
     assert row["state_hash_revision"] == 1 and len(row["state_hash"]) == 32 == len(row["log_hash"])
 
@@ -632,3 +635,21 @@ def test_sessions_of_many_clients_are_apart(world):
     assert len(sessions) == 20
     assert all(user.perform(("add", number)).first_sequence == 0 for number, user in enumerate(users))
     assert users[0].got(SessionOpened) == []
+
+
+def test_a_revision_is_told_without_its_state(world):
+    user = world.user()
+    user.perform(("add", "x"))
+    for consistency in Consistency:
+        part = user.ask(Read(5, consistency, revision_only=True), StatePart)
+        assert (part.revision, part.bytes_total, part.part) == (1, 0, b"")
+
+
+def test_who_waits_for_a_large_state_is_told_that_it_is_being_encoded(world, monkeypatch):
+    monkeypatch.setattr(reading, "SLICE_SECONDS", 0.0)
+    user = world.user()
+    user.perform(*[("add", str(number) * 100) for number in range(1000)])
+    for _ in range(20):
+        user.perform(*[("add", str(number) * 100) for number in range(1000)])
+    user.ask(Read(5, Consistency.LOCAL), Working)
+    assert user.wait_for(StatePart).revision == 21_000

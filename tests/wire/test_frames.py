@@ -88,6 +88,7 @@ FROM_CLIENTS: list[Any] = [
     clients.Members(1, ["h:1", "h:3"]),
     clients.BackupReady(1, 7, 2, 5, b"fields", 3, 300, b"checksum"),
     clients.SnapshotChunk(1, 3, b"chunk"),
+    clients.Working(1),
 ]
 
 
@@ -121,7 +122,7 @@ Candidate 24 Removed 25"
 KINDS_OF_CLIENTS = "OpenSession 1 Perform 2 CloseSession 3 Read 4 ReadMore 5 Watch 6 Unwatch 7 AskStatus 8 \
 TransferLeadership 9 SessionOpened 64 Answers 65 Appended 66 Refused 67 LeaderIs 68 StatePart 69 Events 70 Status 71 \
 Done 72 LogText 73 Changed 74 SnapshotTaken 75 Gap 76 AskLog 10 ChangeMembers 11 TakeSnapshot 12 \
-AskMembers 13 Members 77 ReadAt 16 BackUp 17 AskChunk 18 BackupReady 80 SnapshotChunk 81"
+AskMembers 13 Members 77 ReadAt 16 BackUp 17 AskChunk 18 BackupReady 80 SnapshotChunk 81 Working 82"
 
 
 @pytest.mark.parametrize(("family", "kinds"), [(PEERS, KINDS_OF_PEERS), (CLIENTS, KINDS_OF_CLIENTS)])
