@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from conflux import limits
 from conflux.errors import DiskFull
@@ -32,7 +32,8 @@ class Founding:
         counts: where what is dropped is counted.
         on_formed: called once, when this node is a member of a formed cluster and that is on disk.
         on_removed: called once, when this node was removed from its cluster for good.
-        is_removed: True of an identity whose removal is committed: only then may it be told so, for good.
+        committed: the members that are committed, where those in force may yet be taken back: only whose removal is
+            committed is told so, and heard no more.
         on_candidate: told of each greeting of a node that wants to join.
         join: the token of a node that wants to join a cluster; None: it takes part in a formation.
     """
@@ -47,7 +48,7 @@ class Founding:
         now_s: float,
         on_formed: Callable[[], None],
         on_removed: Callable[[], None],
-        is_removed: Callable[[str], bool],
+        committed: Callable[[], Membership],
         on_candidate: Callable[[Candidate], None],
         join: str | None,
     ) -> None:
@@ -56,7 +57,7 @@ class Founding:
         self._links = links
         self._on_formed = on_formed
         self._on_removed = on_removed
-        self._is_removed = is_removed
+        self._committed = committed
         self._on_candidate = on_candidate
         self._joining = None if join is None or directory.formed else Joining(directory.self, join)
         self._disk_full: str | None = None
@@ -87,14 +88,16 @@ class Founding:
 
     def members_changed(self, membership: Membership) -> None:
         """The log has other members now."""
-        gone = self._membership.members if self._membership is not None else ()
         self._membership = membership
-        for identity in set(gone) - set(membership.members):
-            self._links.cut_off(identity)
         for member in membership.members_by_identity:
             self._links.expect(member.identity, member.address)
         self._note_members()
         self._links.greet_soon()
+
+    def members_committed(self, removed: Collection[str]) -> None:
+        """These are removed for good: their links are cut."""
+        for identity in removed:
+            self._links.cut_off(identity)
 
     def was_removed(self) -> None:
         """A member says that this node was removed from the cluster, for good."""
@@ -159,8 +162,10 @@ class Founding:
         elif self._is_member(hello):
             if self._links.learn(hello):
                 self._record(lambda storage: directories.record_addresses(storage, self._links.addresses))
-        elif self._is_removed(hello.founder.identity):
+        elif hello.founder.identity in self._committed().removed:
             self._links.tell(hello, Removed())
+        elif frame.cluster == self._accepted_id:
+            self._links.learn(hello)  # a member, of which the log has not told yet
         elif hello.join is not None:
             self._links.learn(hello)
             self._on_candidate(Candidate(hello.founder, hello.address, hello.join))
@@ -185,10 +190,10 @@ class Founding:
         if frame.cluster != self._accepted_id or frame.sender == frame.receiver:
             return False
         if self.directory.formed:
-            membership = self.membership()
-            if frame.sender in membership.members:
+            committed = self._committed()
+            if frame.sender in self.membership().members or frame.sender in committed.members:
                 return True
-            return isinstance(frame.message, FROM_UNKNOWN_MEMBERS) and frame.sender not in membership.removed
+            return isinstance(frame.message, FROM_UNKNOWN_MEMBERS) and frame.sender not in committed.removed
         if frame.sender not in self._others:
             return False
         self._record(lambda _: self._formed())
@@ -197,7 +202,8 @@ class Founding:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _is_member(self, hello: Hello) -> bool:
-        member = self.membership().find(hello.founder.identity)
+        identity = hello.founder.identity
+        member = self.membership().find(identity) or self._committed().find(identity)
         return member is not None and member.public_key == hello.founder.public_key
 
     def _is_let_in(self, joining: Joining, frame: PeerFrame) -> bool:

@@ -42,7 +42,7 @@ from conflux.node.ticking import TICK_S, Ticker
 from conflux.node.watchers import Watchers
 from conflux.raft.core import Raft
 from conflux.raft.effects import RoleChanged, SnapshotOffered
-from conflux.raft.entry import Entry
+from conflux.raft.entry import Entry, Kind
 from conflux.store.machine import Machine
 from conflux.store.membership import Membership
 from conflux.transport.interface import Channel
@@ -118,7 +118,7 @@ class Node:
             now_s=now_s,
             on_formed=self._become_member,
             on_removed=self._removed,
-            is_removed=lambda identity: identity in self.machine.membership.removed,
+            committed=lambda: self.machine.membership,
             on_candidate=self._candidate_heard,
             join=options.join,
         )
@@ -278,6 +278,8 @@ class Node:
             self.desk.watchers.applied(entry, machine.revision)
         if self.snapshots is not None:
             self.snapshots.applied(entry, machine)
+        if entry.kind is Kind.MEMBERSHIP:
+            self.founding.members_committed(machine.membership.removed)
         self.on_applied(entry, machine)
 
     def read_ready(self, contexts: tuple[int, ...], index: int) -> None:
@@ -310,6 +312,7 @@ class Node:
             self.snapshots.snapshotter.installed(machine)
         if self.guard is not None:
             self.guard.installed(machine)
+        self.founding.members_committed(machine.membership.removed)
         if self.desk.watchers is not None:
             self.desk.watchers.installed(machine.index, machine.revision)
         self.on_installed(machine)

@@ -348,3 +348,39 @@ def test_a_removed_node_serves_nobody_and_names_others():
     assert refused.code is Code.NOT_READY
     (hint,) = asker.got(LeaderIs)
     assert hint.address in {f"at-{label}" for label in "abc"} - {f"at-{gone}"}
+
+
+def test_a_removal_that_is_not_committed_keeps_nobody_from_being_heard():
+    """The leader that wrote it is deposed by the very node that it would remove, and must follow that one."""
+    world = World(3)
+    user = world.user()
+    old = label_of(world.leader())
+    first, second = (label_of(node) for node in world.followers())
+    for label in (first, second):
+        world.cut |= {(f"at-{old}", f"at-{label}"), (f"at-{label}", f"at-{old}")}
+    user.send(ChangeMembers(user.number(), Change.REMOVE, first))
+    world.run(0.05)
+    assert first not in voters(world.nodes[old])
+    world.until(lambda: any(world.nodes[label].is_leading for label in (first, second)), 5)
+    if not world.nodes[first].is_leading:
+        world.nodes[second].hand_over()
+        world.until(lambda: world.nodes[first].is_leading, 5)
+    world.heal()
+    all_see(world, "a", "b", "c")
+
+
+def test_a_leader_that_a_lagging_node_does_not_know_is_answered():
+    world = World(3)
+    user = world.user()
+    away = label_of(world.followers()[0])
+    world.isolate(away)
+    world.join("d")
+    world.cut |= {("at-d", f"at-{away}"), (f"at-{away}", "at-d")}
+    world.run(1.0)
+    change(user, Change.LEARN, "d")
+    assert "d" not in [each.label for each in world.nodes[away].membership().members_by_identity]
+    world.run(3.0)
+    change(user, Change.PROMOTE, "d")
+    world.run(3.0)
+    world.heal()
+    all_see(world, "a", "b", "c", "d")
