@@ -35,13 +35,19 @@ def entries(*terms: int) -> list[Entry]:
 
 
 def directory(
-    place: Path, label: str, *terms: int, commit: int = 0, proposal: Proposal | None = PROPOSAL, term: int = 9
+    place: Path,
+    label: str,
+    *terms: int,
+    commit: int = 0,
+    proposal: Proposal | None = PROPOSAL,
+    term: int = 9,
+    app: str = "things",
 ) -> Path:
     """A node's directory whose log has entries of these terms."""
     path = place / label
     storage = LmdbStorage.open(path, create=True)
     identity = label.encode().hex().rjust(32, "0")
-    mine = Self(identity, label, "p", "s", "test", 5, "things", 1)
+    mine = Self(identity, label, "p", "s", "test", 5, app, 1)
 
     storage.record_facts({directories.SELF: msgspec.msgpack.encode(mine)})
     if proposal is not None:
