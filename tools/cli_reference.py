@@ -304,8 +304,8 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
             "Without `--yes` (status 2)",
             {
                 "cluster_id": "of the cluster that is lost",
-                "survivors": "a list of `{id, label, directory, term, last_index, last_term, commit_index, revision, "
-                "damage}`, the most advanced first",
+                "survivors": "a list of `{id, label, standing, directory, term, last_index, last_term, commit_index, "
+                "revision, damage}`, the most advanced first",
                 "unreadable": "problems, by directory",
                 "lost": "a list of `{id, label}`: voters of whom there is no directory",
                 "most_advanced": "label of the first survivor",

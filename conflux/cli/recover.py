@@ -51,7 +51,7 @@ class _Asked:
     "size",
     type=click.IntRange(1, 9),
     metavar="N",
-    help="How many nodes the new cluster has, all here.  [default: as many as were here]",
+    help="How many nodes the new cluster has, all here.  [default: as many as voted here]",
 )
 @click.option("--app", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="The app, with --from.")
 @click.option(
@@ -81,7 +81,8 @@ def recover(
             f"{left} of {len(findings.voters)} voters are left, which is a majority",
             hint="Nothing needs to be recovered: start them with `conflux start`.",
         )
-    count = size or (len(manifest.nodes) if manifest is not None else 1)
+    here = {node.label for node in manifest.nodes} if manifest is not None else set()
+    count = size or max(1, sum(member.label in here for member in findings.voters))
     if not yes:
         raise OptionsError(
             "nothing was changed",
@@ -151,6 +152,9 @@ def _print(settings: Settings, findings: Findings) -> None:
         output.print_line("  ".join([*map(str.ljust, row, widths), row[-1]]))
     for path, problem in findings.problems.items():
         output.print_line(f"{path.name} can't be read: {problem}")
+    for each in findings.survivors:
+        if (standing := findings.standing_of[each.identity]) != "voter":
+            output.print_line(f"{each.label} is no voter: {standing}")
     for member in findings.lost:
         output.print_line(f"{member.label} ({member.identity[:8]}) is lost")
     for sentence in findings.sentences():
@@ -169,6 +173,7 @@ def _fields(findings: Findings) -> dict[str, Any]:
             {
                 "id": each.identity,
                 "label": each.label,
+                "standing": findings.standing_of[each.identity],
                 "directory": str(each.path),
                 "term": each.term,
                 "last_index": each.last_index,

@@ -8,7 +8,7 @@ from typing import Any
 
 from conflux.client.asked import Asked
 from conflux.client.engine import Engine
-from conflux.errors import SnapshotDamaged
+from conflux.errors import NoLeader, SnapshotDamaged, Unreachable
 from conflux.wire.clients import AskChunk, BackupReady, SnapshotChunk
 
 ASKED_AHEAD = 8  # chunks that are on their way at once
@@ -44,7 +44,7 @@ class Backup:
 
         Raises:
             NotRetained: the node holds it no longer.
-            Unreachable, NotApplied: the node doesn't answer in time.
+            Unreachable: the node doesn't answer in time.
         """
         asked: deque[Asked] = deque()
         try:
@@ -62,7 +62,10 @@ class Backup:
         return self._engine.ask(lambda request: AskChunk(request, self.ready.index, number), self._address)
 
     def _take(self, asked: Asked, timeout: float | None) -> bytes:
-        answer: SnapshotChunk = self._wait(asked, timeout)
+        try:
+            answer: SnapshotChunk = self._wait(asked, timeout)
+        except NoLeader:  # what is said of a question that any node may answer
+            raise Unreachable(f"the node at {self._address} answers no longer", hint="Save it again.") from None
         if answer.number != asked.message.number:
             raise SnapshotDamaged(f"chunk {answer.number} came in place of chunk {asked.message.number}")
         return answer.chunk

@@ -50,9 +50,25 @@ class _Encoding:
     slices: Iterator[bytes] | None
     used_s: float
     told_s: float = 0.0  # when who waits was told that it is being made
-    parts: list[bytes] = field(default_factory=list)
-    whole: bytes = b""
+    parts: list[bytes] = field(default_factory=list)  # of `PART_BYTES`, but the last; a whole would be one long copy
+    rest: bytearray = field(default_factory=bytearray)
+    bytes_total: int = 0
     waiting: list[tuple[Origin, int, int]] = field(default_factory=list)  # (who, request, offset)
+
+    def take(self, piece: bytes) -> None:
+        """The next bytes."""
+        self.rest += piece
+        self.bytes_total += len(piece)
+        while len(self.rest) >= PART_BYTES:
+            self.parts.append(bytes(self.rest[:PART_BYTES]))
+            del self.rest[:PART_BYTES]
+
+    def finish(self) -> None:
+        """All is encoded."""
+        if self.rest:
+            self.parts.append(bytes(self.rest))
+            self.rest.clear()
+        self.slices = None
 
 
 class Readers:
@@ -131,7 +147,7 @@ class Readers:
     def read_more(self, origin: Origin, request: ReadMore) -> None:
         """Send a later part of a state."""
         encoding = self._encodings.get(request.revision)
-        if encoding is None or encoding.slices is not None or request.offset >= len(encoding.whole):
+        if encoding is None or encoding.slices is not None or request.offset >= encoding.bytes_total:
             self._reply(
                 origin, Refused(request.request, Code.GONE, "that revision's state is no longer held: ask anew")
             )
@@ -290,15 +306,13 @@ class Readers:
         assert encoding.slices is not None
         try:
             for part in encoding.slices:
-                encoding.parts.append(part)
+                encoding.take(part)
                 if self._clock.monotonic_s() >= deadline_s:
                     return
         except (MalformedValue, RuntimeError) as error:  # the latter: a reducer changed it under the encoder
             self._give_up_encoding(encoding, error)
             return
-        encoding.slices = None
-        encoding.whole = b"".join(encoding.parts)
-        encoding.parts = []
+        encoding.finish()
         waiting, encoding.waiting = encoding.waiting, []
         for origin, request, offset in waiting:
             self._send_part(encoding, origin, request, offset)
@@ -314,6 +328,5 @@ class Readers:
             self._reply(origin, Refused(request, Code.NOT_READY, str(self._replica.refusal)))
             return
         encoding.used_s = self._clock.monotonic_s()
-        part = encoding.whole[offset : offset + PART_BYTES]
-        total = len(encoding.whole)
-        self._reply(origin, StatePart(request, encoding.revision, encoding.index, offset, total, part))
+        part = encoding.parts[offset // PART_BYTES][offset % PART_BYTES :]
+        self._reply(origin, StatePart(request, encoding.revision, encoding.index, offset, encoding.bytes_total, part))

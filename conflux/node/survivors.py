@@ -75,8 +75,18 @@ class Findings:
 
     @property
     def is_complete(self) -> bool:
-        """True where every acknowledged entry is on a survivor: the lost ones alone are no majority."""
-        return len(self.lost) < self.majority
+        """True where every acknowledged entry is on a survivor.
+
+        Only a majority is sure of that: any that the lost ones made, of whatever members, would have one of it. Where
+        the lost ones are no majority of the members that are known here, they may have changed those, one by one.
+        """
+        return self.has_majority
+
+    @property
+    def standing_of(self) -> dict[str, str]:
+        """What each survivor is to the cluster, by identity."""
+        known = {each.identity: str(each.standing) for each in self.best.membership.members_by_identity}
+        return {each.identity: known.get(each.identity, "removed") for each in self.survivors}
 
     def sentences(self) -> list[str]:
         """What may be missing, and what is kept that may not have been acknowledged."""
@@ -87,6 +97,11 @@ class Findings:
             said.append(f"It can't be read any further: {best.damage}.")
         if self.is_complete:
             said.append("Nothing that was acknowledged is missing: whatever a majority held, one of these holds.")
+        elif len(lost) < self.majority:
+            said.append(
+                f"What may be missing: nothing that a majority of these {len(self.voters)} voters held. Only if the "
+                "lost ones changed the members before, there may be more that no directory here ever held."
+            )
         else:
             labels = ", ".join(member.label for member in lost)
             said.append(

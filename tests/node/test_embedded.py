@@ -25,6 +25,7 @@ from conflux.errors import (
     NoLeader,
     NotApplied,
     NotReady,
+    NotRetained,
     OptionsError,
     OutcomeUnknown,
     ReducerFailed,
@@ -674,3 +675,18 @@ def test_three_nodes_of_one_process_over_sockets(open_, tmp_path):
     assert list(nodes[0].get_state("linearizable", timeout=SECONDS_MAX)) == [0, 1, 2]
     members = nodes[0].status()["members"]
     assert sorted(member["endpoint"] for member in members) == sorted(peers)
+
+
+def test_the_state_at_a_revision(open_: Open):
+    a, *_ = open_.cluster(3)
+    for thing in "xyz":
+        a.perform("append", thing, timeout=SECONDS_MAX)
+    assert [[*a.state_at(revision, timeout=SECONDS_MAX)] for revision in range(4)] == [[*"xyz"[:n]] for n in range(4)]
+    with pytest.raises(NotRetained, match="the newest is 3"):
+        a.state_at(4)
+
+
+def test_the_state_at_a_revision_of_a_node_that_has_no_cluster(open_: Open):
+    node = open_.node(id="a", cluster_size=3, channel={"name": "memory", "hub": f"hub{next(_hubs)}"})
+    with pytest.raises(NotReady):
+        node.state_at(0, timeout=SECONDS_MAX)

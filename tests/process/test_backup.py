@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from conflux import Client
+from conflux.errors import Unreachable
 from tests.process.cluster import Cluster
 from tests.process.test_kill import Appender, assert_each_once
 
@@ -72,6 +76,19 @@ def test_a_restored_cluster_of_one_grows(start_cluster: Callable[..., Cluster], 
         assert other.state("--node", "n2") == ["foo"]
     finally:
         other.close()
+
+
+def test_a_node_that_dies_while_it_is_saved_is_said(start_cluster: Callable[..., Cluster]) -> None:
+    cluster = start_cluster(1)
+    with Client(data_dir=cluster.data_dir) as client:
+        for number in range(20):
+            client.perform("append", chr(97 + number) * 200_000, timeout=20)
+        backup = client.back_up(timeout=20)
+        chunks = backup.chunks(timeout=1)
+        assert next(chunks)
+        cluster.kill("n1")
+        with pytest.raises(Unreachable, match="answers no longer"):
+            list(chunks)
 
 
 def test_nothing_is_written_over(start_cluster: Callable[..., Cluster], tmp_path: Path) -> None:

@@ -91,3 +91,36 @@ def test_directories_from_elsewhere_become_a_cluster_here(
     other.start()
     assert other.state() == ["foo"]
     other.close()
+
+
+def test_a_log_that_was_cut_is_exported_and_recovered_with_its_snapshot(
+    start_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    cluster = start_cluster(3)
+    for thing in "abc":
+        assert cluster.run("perform", "append", thing).status == 0
+        assert cluster.run("snapshot", "now").status == 0
+    assert cluster.run("perform", "append", "d").status == 0
+    rows = cluster.await_equal()
+    assert all(row["first_index"] > 1 for row in rows)
+    while True:  # the commit index reaches the disk when the node is idle
+        ran = cluster.run("export", str(tmp_path / "history"), "--force", "--json")
+        if ran.json()["last_index"] == rows[0]["last_index"]:
+            break
+    assert ran.json()["base_revision"] == 2
+    ran = cluster.run("replay", str(tmp_path / "history"), "--expect-hash", rows[0]["state_hash"])
+    assert ran.status == 0, ran.err
+
+    lose(cluster, "n1", "n2")
+    cluster.run("stop")
+    ran = cluster.run("recover", "--yes", "--json")
+    assert ran.status == 0, ran.err
+    cluster.start()
+    cluster.await_equal()
+    assert [cluster.state("--at", str(revision)) for revision in (2, 3, 4)] == [[*"ab"], [*"abc"], [*"abcd"]]
+    assert cluster.run("state", "--at", "1").err == "error: revision 1 is compacted away: 2 to 4 can be looked at\n"
+    assert cluster.run("perform", "append", "e", "--json").json()["revision"] == 5
+    assert cluster.run("snapshot", "now").status == 0
+    cluster.run("stop")
+    cluster.start()
+    assert cluster.state() == [*"abcde"]
