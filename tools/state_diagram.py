@@ -69,6 +69,13 @@ def step_down(made: Node) -> None:
     made.settle()
 
 
+def be_removed(made: Node) -> None:
+    made.hears(Accepted(match_index=1), of="c")
+    index = made.change("bc")
+    for voter in "bc":
+        made.hears(Accepted(match_index=index), of=voter)
+
+
 LEADER_SPEAKS = "a leader of this term is heard"
 LATER_TERM = "a message of a later term, none of those that ask for votes"
 ALONE = "its own vote is a majority: a cluster of one"
@@ -80,6 +87,7 @@ EVENTS = (
         "no majority is heard for an election time-out (check-quorum)", lambda made: made.tick(10), (RoleName.LEADER,)
     ),
     Event("the shell asks it to step down: its disk is too slow to lead", step_down),
+    Event("the change that removes it is committed", be_removed, (RoleName.LEADER,)),
     hears("a majority would vote for it", vote(True, pre=True), later=1),
     hears("a majority voted for it", vote(True)),
     hears("a vote or pre-vote is refused in this term", vote(False)),

@@ -19,7 +19,7 @@ from conflux.errors import ConfluxError
 from conflux.storage.lock import lock_holder
 from tests.conftest import MARK, kill, marked
 from tests.faults.checker import Verdict, judge
-from tests.faults.committed import CommittedLog, read_log
+from tests.faults.committed import CommittedLog, holds_an_end, is_cut, read_log
 from tests.faults.history import LINEARIZABLE, Operation
 from tests.faults.workload import Load, load_on, perform
 from tests.process.cluster import DEADLINE_S, Ran, conflux
@@ -212,10 +212,15 @@ class FaultCluster:
         return self.judge(operations)
 
     def judge(self, operations: list[Operation]) -> Verdict:
-        """The verdict on a history; every node must hold the same log."""
-        logs = {label: read_log(self.directory, label) for label in self.labels}
-        first = logs[self.labels[0]]
+        """The verdict on a history; every node must hold the same log, or an end of it where it has cut its own."""
+        cut = [label for label in self.labels if is_cut(self.directory, label)]
+        whole, *others = [label for label in self.labels if label not in cut]
+        first = read_log(self.directory, whole)
+        logs = {label: read_log(self.directory, label) for label in others}
         verdict = judge(operations, first)
+        verdict.violations += [
+            f"{label} holds another log" for label in cut if not holds_an_end(self.directory, label, of=whole)
+        ]
         verdict.violations += [f"{label} holds another log" for label, log in logs.items() if not _same(log, first)]
         verdict.violations += [
             f"a traceback in the log of {label}" for label in self.labels if "Traceback" in self.node_log(label)

@@ -100,6 +100,28 @@ def read_log(cluster_dir: Path, label: str) -> CommittedLog:
     return log
 
 
+def is_cut(cluster_dir: Path, label: str) -> bool:
+    """Whether a node's log no longer reaches back to its beginning."""
+    reader = LogReader.open(cluster_dir / label)
+    try:
+        return reader.hard_state().first_index > 1
+    finally:
+        reader.close()
+
+
+def holds_an_end(cluster_dir: Path, label: str, *, of: str) -> bool:
+    """Whether a cut log is the end of another one, as far as both are committed."""
+    cut, whole = LogReader.open(cluster_dir / label), LogReader.open(cluster_dir / of)
+    try:
+        first = cut.hard_state().first_index
+        last = min(cut.hard_state().commit_index, whole.hard_state().commit_index)
+        pairs = zip(cut.entries(first, last), whole.entries(first, last), strict=True)
+        return all(one == other and one[1] for one, other in pairs)
+    finally:
+        cut.close()
+        whole.close()
+
+
 def _add_all(log: CommittedLog, record: Calls, seen: set[tuple[int, int]]) -> None:
     pairs = zip(method_names(record), record.outcomes, strict=True)
     for sequence, (method, outcome) in enumerate(pairs, record.first_sequence):

@@ -10,11 +10,13 @@ from typing import Any
 
 from conflux.apps.list import app as list_app
 from conflux.raft.configuration import Configuration
+from conflux.raft.core import Raft
 from conflux.raft.effects import RoleName
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.messages import Heartbeat, NodeId, VoteRequest
+from conflux.raft.roles import Leader
 from conflux.wire.clients import CloseSession, OpenSession
-from tests.raft.harness import Disk
+from tests.raft.harness import Disk, members
 from tests.scripts import words
 from tests.scripts.lab import Client, Lab, ScriptError
 from tests.scripts.selection import on_link, picked
@@ -192,6 +194,43 @@ class Language(Sights):
             self.lab.say(f"{rest[0]} can't hand over to {rest[2]}")
         node.turn()
 
+    # -- members and snapshots
+
+    def do_join(self, rest: list[str]) -> None:
+        """`join d`: a node with an empty disk that knows of the others"""
+        first = next(iter(self.lab.nodes.values()))
+        self.lab.add(rest[0], first.configuration, Disk())
+        self.lab.lines = []
+
+    def do_change(self, rest: list[str]) -> None:
+        """`change a to a b c [learner d]`: a is asked for these members"""
+        node = self.lab.node(rest[0])
+        voters, _, learners = " ".join(rest[2:]).partition(" learner")
+        if not node.raft.may_change_membership:
+            return self.lab.say(f"{rest[0]} takes no change: {_why_no_change(node.raft)}")
+        return node.turn(lambda: node.raft.change_membership(members(voters.split(), learners.split())))
+
+    def do_members(self, rest: list[str]) -> None:
+        """`members [a]`: who is in force"""
+        for name in rest or self.lab.up:
+            self.lab.say(f"{name}  {words.members_words(self.lab.nodes[name].raft.configuration)}")
+
+    def do_snapshot(self, rest: list[str]) -> None:
+        """`snapshot a`: of all that it has committed"""
+        snapshot = self.lab.node(rest[0]).take_snapshot()
+        self.lab.say(f"{rest[0]} has a snapshot up to {words.place(snapshot.index, snapshot.term)}")
+
+    def do_compact(self, rest: list[str]) -> None:
+        """`compact a`: its log is cut at its newest snapshot"""
+        self.lab.node(rest[0]).compact()
+
+    def do_install(self, rest: list[str]) -> None:
+        """`install c from a`: c has fetched the newest snapshot of a"""
+        node, snapshot = self.lab.node(rest[0]), self.lab.nodes[rest[2]].disk.newest
+        if snapshot.index <= node.raft.commit_index:
+            return self.lab.say(f"{rest[0]} has committed all that the snapshot includes")
+        return node.turn(lambda: node.put_in_place(snapshot))
+
     # -- clients
 
     def do_session(self, rest: list[str]) -> None:
@@ -241,6 +280,12 @@ class Language(Sights):
 
     def _leaders(self, names: list[NodeId]) -> list[NodeId]:
         return [name for name in names if self.lab.nodes[name].role is RoleName.LEADER]
+
+
+def _why_no_change(raft: Raft) -> str:
+    if not isinstance(raft.role, Leader):
+        return "it does not lead"
+    return "its no-op is not committed" if not raft.serves else "another one is not committed"
 
 
 def _entry(index: int, word: str) -> Entry:

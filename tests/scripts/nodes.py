@@ -18,14 +18,27 @@ from conflux.node.leadership import Leadership, Request
 from conflux.node.origin import Origin
 from conflux.raft.configuration import Configuration
 from conflux.raft.core import Raft
-from conflux.raft.effects import Commit, Effect, Persist, ReadFailed, ReadReady, RoleChanged, RoleName, Send, Truncated
+from conflux.raft.effects import (
+    Commit,
+    ConfigurationChanged,
+    Effect,
+    Persist,
+    ReadFailed,
+    ReadReady,
+    RoleChanged,
+    RoleName,
+    Send,
+    SnapshotOffered,
+    Truncated,
+)
 from conflux.raft.entry import Entry
 from conflux.raft.invariants import check
 from conflux.raft.messages import Envelope
 from conflux.store.machine import Machine, fold
 from conflux.store.records import noop_payload
 from conflux.wire.clients import LeaderIs
-from tests.raft.harness import OPTIONS, Disk, Node
+from tests.raft.harness import OPTIONS, Disk, Node, Snapshot, configuration_of
+from tests.scripts import words
 
 # Payloads of at most 16 bytes travel together, so that a script can show what goes in one Append and what does not.
 SCRIPT_OPTIONS = replace(OPTIONS, append_bytes_max=16)
@@ -76,10 +89,14 @@ class ScriptNode(Node):
         self.syncing = self.disk_held = False
         self.leadership_of_store: Leadership | None = None
         self.parked: list[tuple[Origin, Request]] = []
+        self.agreed = None  # nobody compares hashes here
         self.machine = Machine.initial(self.app) if self.app else None
         self.raft = Raft(
             identity=self.identity,
-            configuration=self.configuration,
+            configuration=self.disk.newest.configuration or self.configuration,
+            configuration_of=configuration_of,
+            changes=self.disk.changes(),
+            snapshot=(self.disk.newest.index, self.disk.newest.term),
             options=self.options,
             log=self.disk.log(self.options.tail_cache_bytes_max),
             random=self.patience,
@@ -152,6 +169,17 @@ class ScriptNode(Node):
                 self._say(f"drops what it had from {first} on")
             case RoleChanged():
                 self._role_changed(effect)
+            case ConfigurationChanged(configuration):
+                self._say(f"has in force: {words.members_words(configuration)}")
+            case SnapshotOffered(leader=leader, index=index, term=term):
+                self._say(f"is offered the snapshot of {leader} up to {words.place(index, term)}")
+
+    def put_in_place(self, snapshot: Snapshot) -> None:
+        """A snapshot that was fetched: on the disk first, then in the core."""
+        assert snapshot.configuration is not None
+        self.disk.cut(snapshot)
+        self._say(f"installs the snapshot up to {words.place(snapshot.index, snapshot.term)}")
+        self.raft.install_snapshot(snapshot.index, snapshot.term, snapshot.configuration)
 
     def _synced(self, persist: Persist) -> None:
         self.disk.write(persist)
@@ -160,7 +188,7 @@ class ScriptNode(Node):
             self.leadership_of_store.persisted()
 
     def _apply(self, first: int, last: int) -> None:
-        for entry in self.disk.entries[first - 1 : last]:
+        for entry in self.disk.between(first, last):
             self.stage.committed(entry)
             leadership = self.leadership_of_store
             if self.app is not None and self.machine is not None:
@@ -187,7 +215,7 @@ class ScriptNode(Node):
         ready = self.raft.serves and self.machine is not None and self.machine.index == self.raft.log.last_index
         if self.app is None or self.leadership_of_store is not None or not ready:
             return
-        # A Leadership asks of its replica no more than `raft` and `machine`.
+        # A Leadership asks of its replica no more than `raft`, `machine` and `agreed`.
         self.leadership_of_store = Leadership(self, self.app, self.stage.clock, self._reply)  # type: ignore[arg-type]
         for origin, request in self.parked:
             self.leadership_of_store.take(origin, request)
@@ -201,13 +229,13 @@ class ScriptNode(Node):
 
     def _sync_words(self, persist: Persist) -> str:
         """What this write changes on the disk."""
-        words = []
+        said = []
         if (persist.term, persist.vote) != (self.disk.term, self.disk.vote):
-            words.append(f"term {persist.term}, {f'vote {persist.vote}' if persist.vote else 'no vote'}")
-        words += [self.stage.entry(entry) for entry in persist.entries]
+            said.append(f"term {persist.term}, {f'vote {persist.vote}' if persist.vote else 'no vote'}")
+        said += [self.stage.entry(entry) for entry in persist.entries]
         if persist.commit_index != self.disk.commit_index:
-            words.append(f"commit {persist.commit_index}")
-        return ", ".join(words)
+            said.append(f"commit {persist.commit_index}")
+        return ", ".join(said)
 
-    def _say(self, words: str) -> None:
-        self.stage.say(f"{self.identity} {words}")
+    def _say(self, line: str) -> None:
+        self.stage.say(f"{self.identity} {line}")

@@ -42,7 +42,8 @@ class Sights:
         """`disk a`: what a crash would leave"""
         disk = self.lab.nodes[rest[0]].disk
         held = ", ".join(self.lab.entry(entry) for entry in disk.entries) or "no entries"
-        self.lab.say(f"{rest[0]}  term {disk.term}, {_vote(disk.vote)}, commit {disk.commit_index}, {held}")
+        base = f"snapshot up to {words.place(disk.base.index, disk.base.term)}, " if disk.base.index else ""
+        self.lab.say(f"{rest[0]}  term {disk.term}, {_vote(disk.vote)}, commit {disk.commit_index}, {base}{held}")
 
     def do_state(self, rest: list[str]) -> None:
         """`state [a b]`: what the committed entries fold into"""

@@ -14,6 +14,7 @@ LED = "> cluster a b c\n> elect a\n"
 CHAPTERS = {
     *("elections", "replication", "divergence", "reads", "transfer"),
     *("pre_vote", "check_quorum", "sessions", "crashes"),
+    *("membership", "snapshots"),
 }
 
 

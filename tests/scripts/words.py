@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from conflux.raft.configuration import Configuration
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.log import Log
 from conflux.raft.messages import (
@@ -14,6 +15,7 @@ from conflux.raft.messages import (
     Heartbeat,
     HeartbeatReply,
     Rejected,
+    SnapshotOffer,
     TimeoutNow,
     VoteReply,
     VoteRequest,
@@ -23,6 +25,7 @@ from conflux.store import records
 from conflux.store.records import Calls, SessionClosed, SessionOpened
 from conflux.wire import clients, values
 from conflux.wire.clients import Outcome, Rejection
+from tests.raft.harness import members_in_force
 
 SessionNames = Mapping[int, str]  # session id → what the script calls it; None: the payloads are plain text
 
@@ -59,6 +62,8 @@ def message_words(envelope: Envelope, names: SessionNames | None) -> str:
             return f"HeartbeatReply term {term}{f', round {number}' if number else ''}"
         case TimeoutNow():
             return f"TimeoutNow term {term}"
+        case SnapshotOffer(index=index, term=last_term):
+            return f"SnapshotOffer term {term}, up to {place(index, last_term)}"
         case _:
             assert_never(message)
 
@@ -81,9 +86,17 @@ def content_words(entry: Entry, names: SessionNames | None) -> str:
     """What an entry holds; of the store's records, what became of each call."""
     if entry.kind is Kind.NOOP:
         return "noop"
+    if entry.kind is Kind.MEMBERSHIP:
+        return members_words(members_in_force(entry))
     if names is None:
         return entry.payload.decode()
     return "; ".join(record_words(record, names) for record in records.records_of(entry.payload)) or "time"
+
+
+def members_words(configuration: Configuration) -> str:
+    """`voters a b c, learner d`"""
+    learners = f", learner {' '.join(configuration.learners)}" if configuration.learners else ""
+    return f"voters {' '.join(configuration.voters)}{learners}"
 
 
 def record_words(record: records.Record, names: SessionNames) -> str:
@@ -115,7 +128,7 @@ def action_words(action: bytes) -> str:
 
 
 def log_lines(logs: Mapping[str, tuple[Log, int]], names: SessionNames | None) -> list[str]:
-    """A table: under each index `term:content`; `|` behind what is committed, `*` on what is not synced."""
+    """A table: under each index `term:content`; `=` what was cut, `|` behind what is committed, `*` not synced."""
     rows = {name: _cells(log, names) for name, (log, _) in logs.items()}
     columns = max(map(len, rows.values()))
     rows = {"index": [str(number) for number in range(1, columns + 1)], **rows}
@@ -132,7 +145,7 @@ def log_lines(logs: Mapping[str, tuple[Log, int]], names: SessionNames | None) -
 
 
 def _cells(log: Log, names: SessionNames | None) -> list[str]:
-    cells = []
+    cells = ["="] * log.snapshot_index
     for index in range(log.first_index, log.last_index + 1):
         (entry,) = log.entries(index, index, 1)
         content = content_words(entry, names)

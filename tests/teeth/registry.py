@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from tests.teeth import clients, determinism, disks, elections, formation, reads, replication, sessions
+from tests.teeth import (
+    clients,
+    determinism,
+    disks,
+    elections,
+    formation,
+    members,
+    reads,
+    replication,
+    sessions,
+    snapshots,
+)
 from tests.teeth.mutant import REGISTRY, Mutant
 
-ROOMS = (elections, replication, reads, disks, sessions, clients, determinism, formation)
+ROOMS = (
+    elections,
+    replication,
+    members,
+    reads,
+    disks,
+    snapshots,
+    sessions,
+    clients,
+    determinism,
+    formation,
+)
 MUTANTS: tuple[Mutant, ...] = tuple(
     each for room in ROOMS for each in REGISTRY.values() if each.plant.__module__ == room.__name__
 )

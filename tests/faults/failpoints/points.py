@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # Which points there are, and what a node does when it passes: "leader", "follower", "any" (in each role), "candidate",
-# "forming", "starting", "compacting".
+# "forming", "starting", "compacting", "installing", "changing" (leader and follower).
 POINTS = {
     "propose.before": "leader",  # judged, not yet in the log
     "propose.after": "leader",  # in the log, neither sent nor on disk
@@ -58,6 +58,15 @@ POINTS = {
     "compact.in_transaction": "compacting",
     "compact.after": "compacting",
     "snapshot.removed": "compacting",  # renamed, perhaps not unlinked
+    "install.between_chunks": "installing",  # some have come, others not
+    "install.received": "installing",  # whole and durable, nothing of it read
+    "install.before_base": "installing",  # read, the log doesn't know
+    "install.after_base": "installing",  # the log begins behind it, the machine is the old one
+    "install.after_swap": "installing",  # nothing older removed
+    "members.appended": "leader changing",  # in force, neither sent nor on disk
+    "members.before_persist": "changing",
+    "members.after_persist": "changing",
+    "members.before_answer": "leader changing",
     "form.before_self": "forming",  # a directory that does not say whose it is
     "form.after_self": "forming",
     "form.before_accepted": "forming",
@@ -96,9 +105,23 @@ def set_trap(spec: str, directory: str, *, arm: str) -> Trap:
     trap = Trap(name, int(count or 1), Path(directory), arm != "signal")
     if arm == "signal":
         signal.signal(signal.SIGUSR1, trap.arm)
-    for install in (_in_storage, _in_replica, _in_links, _in_answers, _at_start, _in_formation, _in_compaction):
+    for install in (_in_storage, _in_replica, _in_links, _in_answers, _at_start, _in_formation):
+        install(trap.passing)
+    for install in (_in_compaction, _in_installation, _in_changes):
         install(trap.passing)
     return trap
+
+
+def take_many_snapshots() -> None:
+    """Have this process take a snapshot at each hash point, and write it in chunks of a few bytes.
+
+    What has no chunks yet is small here: sessions, and a state of two values.
+    """
+    from conflux.node import snapshots
+    from conflux.node.options import NodeOptions
+
+    NodeOptions.__init__.__kwdefaults__["snapshot_entries"] = 1
+    snapshots.CHUNK_BYTES = 64
 
 
 Passing = Callable[[str], None]
@@ -261,3 +284,58 @@ def _in_compaction(passing: Passing) -> None:
     around(LmdbStorage, "_delete", after=at("compact.in_transaction"))
     around(LmdbStorage, "compact_some", after=at("compact.after"))
     around(LmdbSnapshots, "_remove", after=at("snapshot.removed"))
+
+
+def _in_installation(passing: Passing) -> None:
+    from conflux.node.installing import Installer
+    from conflux.node.replica import Replica
+    from conflux.storage.lmdb_storage import LmdbStorage
+
+    installing = False
+
+    def taken(self: Any, _part: Any) -> None:
+        progress = self.progress()
+        if progress is not None and 0 < progress["bytes"] < progress["bytes_total"]:
+            passing("install.between_chunks")
+
+    def before(*_: Any) -> None:
+        nonlocal installing
+        installing = True
+        passing("install.before_base")
+
+    def after(*_: Any) -> None:
+        nonlocal installing
+        installing = False
+        passing("install.after_swap")
+
+    def base(*_: Any, **__: Any) -> None:
+        if installing:  # a cut of the log has points of its own
+            passing("install.after_base")
+
+    around(Installer, "take", after=taken)
+    around(Installer, "_finished", before=lambda *_: passing("install.received"))
+    around(Replica, "install", before=before, after=after)
+    around(LmdbStorage, "install_base", after=base)
+
+
+def _in_changes(passing: Passing) -> None:
+    from conflux.node.desk import Desk
+    from conflux.raft.core import Raft
+    from conflux.raft.entry import Kind
+    from conflux.storage.lmdb_storage import LmdbStorage
+    from conflux.wire.clients import Changed
+
+    def at(point: str) -> Callable[..., None]:
+        def persisting(_self: Any, *, entries: Any, **_rest: Any) -> None:
+            if any(entry.kind is Kind.MEMBERSHIP for entry in entries):
+                passing(point)
+
+        return persisting
+
+    def answering(_self: Any, _origin: Any, message: Any) -> None:
+        if isinstance(message, Changed):
+            passing("members.before_answer")
+
+    around(Raft, "change_membership", after=lambda *_: passing("members.appended"))
+    around(LmdbStorage, "persist", before=at("members.before_persist"), after=at("members.after_persist"))
+    around(Desk, "reply", before=answering)
