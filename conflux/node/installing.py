@@ -156,7 +156,11 @@ class Installer:
                     self._ask_for(fetch, now_s)
             elif fetch is not None and fetch.writer is not None and fetch.writer.is_finished:
                 self._finished(fetch.writer.finish())
-        except (DiskFull, StorageFailed) as error:
+        except DiskFull as error:
+            self._fail(str(error))
+        except StorageFailed as error:
+            if self._decoding is not None:
+                raise  # it is the log that can't begin elsewhere: this disk is not to be trusted any more
             self._fail(str(error))
         except ConfluxError as error:
             self._fail(f"the leader's snapshot can't be used: {error}")

@@ -113,10 +113,12 @@ class Snapshotter:
                 self._begin(self._wanted)
             elif self._leftovers:
                 self._leftovers = self._storage.compact_some()
-        except (DiskFull, StorageFailed) as error:
+        except (DiskFull, MalformedValue) as error:
             self._give_up(str(error))
             self._leftovers = False
-        except MalformedValue as error:
+        except StorageFailed as error:
+            if self._writer is None:
+                raise  # it is the log that can't be cut: nothing that this disk says is to be trusted any more
             self._give_up(str(error))
 
     # -- inside --------------------------------------------------------------------------------------------------
@@ -143,7 +145,11 @@ class Snapshotter:
             revision=machine.revision,
             fields=fields,
         )
-        self._writer = self._storage.snapshots.begin(header)
+        try:
+            self._writer = self._storage.snapshots.begin(header)
+        except StorageFailed as error:
+            self._give_up(str(error))
+            return
         self._pieces = image.encode_body(machine)
         self._buffer.clear()
         self._entries = self._bytes = 0
