@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from conflux import limits
 from conflux.client.committed import Committed
@@ -171,8 +172,8 @@ def test_a_session_that_expires_tells_those_who_may_be_applied_and_carries_the_o
         if session is not None and weather.cluster.leadership is not None:
             closing = weather.cluster.replica.machine.sessions
             weather.cluster.depose(0)
-            machine = weather.cluster.replica.machine
-            object.__setattr__(machine, "sessions", closing.discard(session))
+            replica = weather.cluster.replica
+            replica.machine = structs.replace(replica.machine, sessions=closing.discard(session))
         weather.calm_down()
         check(weather)
 

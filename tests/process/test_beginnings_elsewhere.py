@@ -224,7 +224,8 @@ def test_the_only_directory_here_is_missing(machine: Make) -> None:
         a.start(size=3),
         1,
         f"no node can be started: a is not started: its directory {a.place} is missing. It is not made anew, since the "
-        "node may have voted: put that very directory back, not an older copy, or go on without it.",
+        "node may have voted: put that very directory back, not an older copy, or go on without it, or let a new node "
+        "take its place: conflux start --join wait --id a, then conflux members replace a",
     )
     assert not a.place.exists()
 

@@ -91,6 +91,7 @@ class ScriptNode(Node):
         self.parked: list[tuple[Origin, Request]] = []
         self.agreed = None  # nobody compares hashes here
         self.machine = Machine.initial(self.app) if self.app else None
+        self.agreed = None  # no guard is here, so no hash is ever a majority's
         self.raft = Raft(
             identity=self.identity,
             configuration=self.disk.newest.configuration or self.configuration,

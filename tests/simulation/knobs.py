@@ -173,6 +173,7 @@ def mean_to_readers(random: Random, knobs: Knobs) -> dict[str, Any]:
     """Leaders are cut off or sleep, and go on believing while others lead and write."""
     return {
         "voters": NAMES[: random.choice([2, 3, 5])],
+        "learners": "",
         "loss": 0,
         "late": random.choice([0, 0.1, 0.3]),
         "late_max": random.choice([10, 30]),
