@@ -185,8 +185,9 @@ class Conflux:
         self._await_recovery(timeout)
         future: Future[Any] = Future()
 
-        def tell(found: Found) -> None:
-            _settle(future, found.state if isinstance(found, PastState) else found)
+        def tell(found: Found | None) -> None:
+            if found is not None:
+                _settle(future, found.state if isinstance(found, PastState) else found)
 
         def job() -> None:
             past = self._node.past
