@@ -12,9 +12,10 @@ from conflux.node.origin import Origin
 from conflux.node.replica import Replica
 from conflux.node.snapshots import Snapshotter
 from conflux.storage.interface import Snapshot, SnapshotHeader, Storage
-from conflux.wire.clients import AskChunk, BackUp, BackupReady, Code, Refused, SnapshotChunk
+from conflux.wire.clients import AskChunk, BackUp, BackupReady, Code, Refused, SnapshotChunk, Working
 
 READY_SECONDS = 30.0  # a snapshot that nobody asked of for so long is let go
+WORKING_SECONDS = 0.1  # who waits for a snapshot is told so often that it is being taken
 READY_MAX = 4  # and so is the one that was asked of least recently, where there are more
 
 
@@ -48,6 +49,7 @@ class Backups:
         self._reply = reply
         self._asked: set[tuple[Origin, int]] = set()  # whose snapshot is being taken
         self._ready: dict[int, _Ready] = {}
+        self._told_s = 0.0
 
     def begin(self, origin: Origin, ask: BackUp) -> None:
         """Take a snapshot of what is folded now, or of more. Asking again, as the same, changes nothing."""
@@ -80,7 +82,11 @@ class Backups:
             self._reply(origin, Refused(ask.request, Code.GONE, f"that snapshot is no longer here: {error}"))
 
     def turn(self, now_s: float) -> None:
-        """Let go of what nobody asks for any more."""
+        """Say that snapshots are being taken, and let go of what nobody asks for any more."""
+        if self._asked and now_s - self._told_s >= WORKING_SECONDS:
+            self._told_s = now_s
+            for origin, request in self._asked:
+                self._reply(origin, Working(request))
         for index, ready in [*self._ready.items()]:
             if now_s - ready.used_s > READY_SECONDS or len(self._ready) > READY_MAX:
                 self._ready.pop(index).snapshot.close()

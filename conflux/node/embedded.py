@@ -167,26 +167,23 @@ class Conflux:
             if self._node.replica is not None and self._node.replica.failure is not None:
                 raise self._node.replica.failure
             return self._node.machine.state
-        future: Future[Any] = Future()
-        self._caller.run_soon(lambda: self._caller.read(lambda result: _settle(future, result), future.cancelled))
-        try:
-            return future.result(timeout)
-        except TimeoutError:
-            future.cancel()
-            raise NotApplied("no leader confirmed the read in time") from None
+        return self._read_confirmed(timeout, revision_only=False)
 
     def state_at(self, revision: int, *, timeout: float | None = None) -> Any:
         """The state as it was at a revision: folded from a snapshot and the log, beside the live state.
 
         Raises:
-            NotRetained: it is compacted away on this node, or this node isn't there yet.
+            NotRetained: it is compacted away on this node, or not there yet.
         """
         self._check_usable()
         self._await_recovery(timeout)
+        if self._node.replica is not None and revision > self._node.machine.revision:
+            self._read_confirmed(timeout, revision_only=True)  # another node may be further
         future: Future[Any] = Future()
 
-        def tell(found: Found) -> None:
-            _settle(future, found.state if isinstance(found, PastState) else found)
+        def tell(found: Found | None) -> None:
+            if found is not None:
+                _settle(future, found.state if isinstance(found, PastState) else found)
 
         def job() -> None:
             past = self._node.past
@@ -249,6 +246,19 @@ class Conflux:
         _release(self._key)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _read_confirmed(self, timeout: float | None, *, revision_only: bool) -> Any:
+        future: Future[Any] = Future()
+
+        def job() -> None:
+            self._caller.read(lambda result: _settle(future, result), future.cancelled, revision_only=revision_only)
+
+        self._caller.run_soon(job)
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            future.cancel()
+            raise NotApplied("no leader confirmed the read in time") from None
 
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, wait: str) -> Future[Committed]:
         self._check_usable()

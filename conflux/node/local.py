@@ -31,6 +31,7 @@ class _Read:
 
     done: StateDone
     is_given_up: Callable[[], bool]
+    revision_only: bool = False
     parts: bytearray = field(default_factory=bytearray)
 
 
@@ -105,9 +106,15 @@ class LocalCaller:
             self._woken = True
             self._node.channel.wake()
 
-    def read(self, done: StateDone, is_given_up: Callable[[], bool] = lambda: False) -> None:
-        """Ask for a linearizable state, until it is there or `is_given_up`; `done` takes it, or the error."""
-        self._ask(_Read(done, is_given_up))
+    def read(
+        self, done: StateDone, is_given_up: Callable[[], bool] = lambda: False, *, revision_only: bool = False
+    ) -> None:
+        """Ask for a linearizable state, until it is there or `is_given_up`; `done` takes it, or the error.
+
+        Args:
+            revision_only: `done` takes None, once this node has folded all that was committed before.
+        """
+        self._ask(_Read(done, is_given_up, revision_only))
 
     def _ask(self, read: _Read) -> None:
         if read.is_given_up():
@@ -115,7 +122,7 @@ class LocalCaller:
         request = next(self._numbers)
         read.parts.clear()
         self._reads[request] = read
-        self._node.handle(HERE, Read(request, Consistency.LINEARIZABLE))
+        self._node.handle(HERE, Read(request, Consistency.LINEARIZABLE, read.revision_only))
 
     def _receive(self, message: Any) -> None:
         now_s = self._clock.monotonic_s()
@@ -138,6 +145,9 @@ class LocalCaller:
             self._wake()
             return
         del self._reads[message.request]
+        if read.revision_only:
+            read.done(None)
+            return
         try:
             read.done(decode_state(bytes(read.parts)))
         except MalformedValue as error:

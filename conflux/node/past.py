@@ -23,9 +23,10 @@ from conflux.store.past import PastState, fold_some
 
 SLICE_SECONDS = 0.002
 READ_BYTES = 256 * limits.KIB
+WORKING_SECONDS = 0.1  # who waits is told so often that it is being worked out
 
 Found: TypeAlias = PastState | ConfluxError
-Tell: TypeAlias = Callable[[Found], None]
+Tell: TypeAlias = Callable[[Found | None], None]  # None, from time to time: it is being worked out
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ class Past:
         self._app = app
         self._clock = clock
         self._wanted: deque[_Wanted] = deque()
+        self._told_s = clock.monotonic_s()
 
     @property
     def has_work(self) -> bool:
@@ -76,8 +78,9 @@ class Past:
         """Do what can be done in a slice of time."""
         if not self._wanted:
             return
-        wanted = self._wanted[0]
-        deadline_s = self._clock.monotonic_s() + SLICE_SECONDS
+        wanted, now_s = self._wanted[0], self._clock.monotonic_s()
+        self._tell_who_waits(now_s)
+        deadline_s = now_s + SLICE_SECONDS
         try:
             if wanted.steps is None:
                 wanted.steps = self._steps(wanted.revision)
@@ -102,6 +105,15 @@ class Past:
         self._wanted.remove(wanted)
         for tell in wanted.told.values():
             tell(found)
+
+    def _tell_who_waits(self, now_s: float) -> None:
+        """Whoever hears nothing asks elsewhere, where the same work would begin anew."""
+        if now_s - self._told_s < WORKING_SECONDS:
+            return
+        self._told_s = now_s
+        for wanted in self._wanted:
+            for tell in wanted.told.values():
+                tell(None)
 
     def _usable(self, revision: int) -> list[SnapshotHeader]:
         """The snapshots that lead to a revision, the nearest first."""

@@ -280,8 +280,10 @@ class Readers:
         number = request.request
         self._past.ask((origin, number), request.revision, lambda found: self._past_found(origin, number, found))
 
-    def _past_found(self, origin: Origin, request: int, found: Found) -> None:
-        if isinstance(found, PastState):
+    def _past_found(self, origin: Origin, request: int, found: Found | None) -> None:
+        if found is None:
+            self._reply(origin, Working(request))
+        elif isinstance(found, PastState):
             self._answer_with(origin, request, found.revision, found.index, found.state)
         else:
             code = Code.BUSY if isinstance(found, Busy) else Code.GONE

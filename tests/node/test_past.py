@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from conflux.errors import NotRetained, SnapshotDamaged
+from conflux.node import past
 from conflux.node.node import Node
+from conflux.node.past import Tell
 from conflux.storage.memory_snapshots import MemorySnapshot
 from conflux.store.past import PastState
-from conflux.wire.clients import ReadAt, Refused, StatePart
+from conflux.wire.clients import ReadAt, Refused, StatePart, Working
 from conflux.wire.state_decoder import decode_state
 from tests.node.harness import User, World
 from tests.node.test_snapshots import LARGE, first_index, grow, snapshot_now, snapshots
@@ -29,10 +31,15 @@ def refusal_at(user: User, revision: int) -> str:
     return str(refused.message)
 
 
+def into(found: list[Any]) -> Tell:
+    """Takes what comes in the end."""
+    return lambda each: found.append(each) if each is not None else None
+
+
 def found_at(world: World, node: Node, revision: int) -> Any:
     found: list[Any] = []
     assert node.past is not None
-    node.past.ask("me", revision, found.append)
+    node.past.ask("me", revision, into(found))
     world.until(lambda: found, 30)
     return found[0]
 
@@ -135,6 +142,16 @@ def test_a_log_that_is_cut_while_it_is_folded_ends_in_a_refusal():
         found.extend(steps)
 
 
+def test_who_waits_is_told_that_the_state_is_being_worked_out(monkeypatch: pytest.MonkeyPatch):
+    world = World(1)
+    user = world.user()
+    user.perform(*[("add", str(number)) for number in range(300)])
+    monkeypatch.setattr(past, "SLICE_SECONDS", 0.0)  # an action a turn
+    user.send(ReadAt(7, 250))
+    world.until(lambda: user.got(StatePart))
+    assert {message.request for message in user.got(Working)} == {7}
+
+
 def test_many_that_ask_for_one_revision_share_the_work():
     world = World(1)
     user = world.user()
@@ -143,7 +160,7 @@ def test_many_that_ask_for_one_revision_share_the_work():
     found: list[Any] = []
     assert node.past is not None
     for who in range(5):
-        node.past.ask(who, 7, found.append)
+        node.past.ask(who, 7, into(found))
     assert len(node.past._wanted) == 1
     world.until(lambda: len(found) == 5)
 
@@ -156,5 +173,5 @@ def test_too_many_revisions_at_once_are_refused_as_busy():
     found: list[Any] = []
     assert node.past is not None
     for revision in range(17):
-        node.past.ask("me", revision, found.append)
+        node.past.ask("me", revision, into(found))
     assert [type(each).__name__ for each in found] == ["Busy"]
