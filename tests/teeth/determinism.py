@@ -83,10 +83,10 @@ def the_leader_folds_its_own_object(patch: pytest.MonkeyPatch) -> None:
     reduce = machine.Step.reduce
     judge = turn.Turn._judge
 
-    def by_leader(self, call):
+    def by_leader(self, *call):
         patch.setattr(machine.Step, "reduce", own)
         try:
-            return judge(self, call)
+            return judge(self, *call)
         finally:
             patch.setattr(machine.Step, "reduce", reduce)
 
