@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
-from pyrsistent import pmap
+from pyrsistent import PMap, pmap
 
 from conflux.app import App
 from conflux.errors import ConfluxError, Damaged, MalformedValue
@@ -30,6 +30,7 @@ from conflux.wire.states import encode_slices
 
 IMAGE_VERSION = 1
 PARTS_PER_STEP = 16
+SESSIONS_PER_STEP = 256
 _LENGTH = struct.Struct(">I")
 _END = _LENGTH.pack(0)
 
@@ -133,7 +134,8 @@ def encode_body(machine: Machine) -> Iterator[bytes]:
     Raises:
         MalformedValue: a part of the state is of a type that a state can't hold.
     """
-    for _, session in sorted(machine.sessions.items()):
+    for number in sorted(machine.sessions):
+        session = machine.sessions[number]
         yield _part(_SessionHead(session.id, session.seconds, session.last_used_us, session.next_sequence))
         for segment in session.segments:
             yield _part(_segment_part(segment))
@@ -165,12 +167,18 @@ def decode_slices(
         raise Damaged(f"a snapshot's body does not decode: {error}") from error
     if len(sessions) != fields.sessions:
         raise Damaged(f"a snapshot holds {len(sessions)} sessions, and should hold {fields.sessions}")
+    none: PMap[int, Session] = pmap()
+    known = none.evolver()
+    for count, session in enumerate(sessions.values(), 1):
+        known[session.id] = session
+        if count % SESSIONS_PER_STEP == 0:
+            yield None
     yield Machine(
         index=index,
         term=term,
         revision=fields.revision,
         state=state,
-        sessions=pmap(sessions),
+        sessions=known.persistent(),
         membership=fields.members.membership(),
         log_time_us=fields.log_time_us,
         log_hash=fields.log_hash,

@@ -183,6 +183,7 @@ class CommitsAgree(Checker):
         if machine is known:
             return
         require(machine.log_hash == known.log_hash, "equal logs have equal hashes, on {}: {}", label, machine)
+        require(machine.membership == known.membership, "equal logs have equal members, on {}: {}", label, machine)
         here = (machine.term, machine.revision, machine.log_time_us, machine.sweep_us, machine.hash_logged)
         there = (known.term, known.revision, known.log_time_us, known.sweep_us, known.hash_logged)
         require(here == there, "equal logs fold into equal machines, on {}: {}, {}", label, here, there)

@@ -113,6 +113,7 @@ def test_G3_a_node_that_dies_at_any_point_of_a_change_of_members_takes_nothing_w
             cluster.start(VICTIM)
             if change[0] == "remove":
                 leave(cluster, change[1])
+        bring_about(cluster, "promote", "n4")  # unless that was done in between
         verdict = cluster.settle(load)
     assert set(standings(cluster).values()) == {"voter"}
     report(verdict, killed=2 * len(cases), points=len({point for point, _ in cases}))

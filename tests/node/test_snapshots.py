@@ -11,6 +11,7 @@ from conflux.app import App
 from conflux.errors import DiskFull, SnapshotDamaged
 from conflux.node.node import Node
 from conflux.storage.memory_snapshots import MemorySnapshot
+from conflux.store import image
 from conflux.wire.clients import (
     Change,
     Changed,
@@ -135,8 +136,8 @@ def test_two_in_short_order_are_harmless():
     assert snapshot_now(world, world.nodes["a"]).index == snapshot_now(world, world.nodes["a"]).index  # H10
 
 
-def behind(world: World, *, snapshots_taken: int = 2) -> Node:
-    """Stop a follower, let the log move on past what the others keep, and start it again."""
+def behind(world: World, *, snapshots_taken: int = 2, last: int = 3) -> Node:
+    """Stop a follower, let the log move on past what the others keep, `last` calls of it too, and start it again."""
     user = world.user()
     away = label_of(world.followers()[0])
     disk = world.disk(away)
@@ -145,7 +146,7 @@ def behind(world: World, *, snapshots_taken: int = 2) -> Node:
         grow(user, calls=5, thing=f"{number}")
         for node in world.nodes.values():
             snapshot_now(world, node)
-    grow(user, calls=3, thing="last")
+    grow(user, calls=last, thing="last")
     return world.start(away, disk.reopened())
 
 
@@ -308,6 +309,31 @@ def test_a_leader_elected_right_behind_a_snapshot_counts_revisions_on():
     user = world.user()
     after = user.perform(("add", "z"))
     assert after.first_revision == last.first_revision + 2
+
+
+def test_a_leader_whose_log_is_empty_behind_a_snapshot_counts_revisions_on():
+    world = World(3)
+    node = behind(world, last=0)
+    settle(world)
+    assert node.replica is not None
+    assert first_index(node) > node.replica.raft.log.last_index
+    revision = node.machine.revision
+    world.leader().replica.raft.transfer_leadership(node.directory.self.identity)
+    world.until(lambda: node.is_leading)
+    assert world.user(node).perform(("add", "z")).first_revision == revision + 1
+
+
+def test_G9_a_snapshot_holds_the_members_of_its_index_and_not_those_in_force():
+    world = World(3)
+    world.user().perform(("add", "x"))
+    leader = world.leader()
+    world.isolate(label_of(leader))
+    world.user(leader).send(ChangeMembers(1, Change.INVITE, "", "", force=False))
+    assert leader.replica is not None
+    world.until(lambda: leader.replica.raft.configuration != leader.machine.membership)
+    snapshot_now(world, leader)
+    (header,) = leader.directory.storage.snapshots.all()
+    assert image.decode_fields(header.fields).members.membership() == leader.machine.membership
 
 
 def test_limits_leave_room_for_a_chunk_in_a_frame():

@@ -83,10 +83,10 @@ def the_leader_folds_its_own_object(patch: pytest.MonkeyPatch) -> None:
     reduce = machine.Step.reduce
     judge = turn.Turn._judge
 
-    def by_leader(self, call):
+    def by_leader(self, *call):
         patch.setattr(machine.Step, "reduce", own)
         try:
-            return judge(self, call)
+            return judge(self, *call)
         finally:
             patch.setattr(machine.Step, "reduce", reduce)
 
@@ -108,7 +108,7 @@ def a_tuple_passes_through_an_encoded_state(patch: pytest.MonkeyPatch) -> None:
     """The codec takes a tuple for a list, so that who reads a state has another than who folded it."""
     let_tuples_through(patch)
     whole = states._slices
-    patch.setattr(states, "_slices", lambda state, packer: whole(_as_lists(state), packer))
+    patch.setattr(states, "_slices", lambda state: whole(_as_lists(state)))
 
 
 def _as_lists(state: Any) -> Any:

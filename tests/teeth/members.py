@@ -54,13 +54,13 @@ def a_change_before_the_no_op(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@mutant("members", codes="G2", hunt=COMING_AND_GOING)
+@mutant("members", codes="G2", hunt=Case(test_membership.test_G2_no_second_change_while_one_is_uncommitted), quick=True)
 def two_changes_at_once(patch: pytest.MonkeyPatch) -> None:
     """A leader does not wait until the change before is committed."""
     patch.setattr(membership, "may_change", lambda raft: raft.may_propose and raft.serves)
 
 
-@mutant("members", codes="G3", hunt=COMING_AND_GOING)
+@mutant("members", codes="G3", hunt=Case(test_membership.test_G3_a_cut_log_takes_its_configuration_back), quick=True)
 def a_cut_log_keeps_its_configuration(patch: pytest.MonkeyPatch) -> None:
     """Members that a dropped entry put in force stay in force."""
 

@@ -52,7 +52,7 @@ def rejections_are_answered_before_they_commit(patch: pytest.MonkeyPatch) -> Non
     def hasty(self, pending, origin, request, judged):
         for segment in judged.segments:
             if all(isinstance(outcome, Rejection) for outcome in segment.outcomes):
-                self._answer(origin, request.session, segment, self.term, pending.wall_time_us)
+                self._answer(origin, request.session, segment)
         whole(self, pending, origin, request, judged)
 
     patch.setattr(leadership.Leadership, "_await", hasty)
@@ -69,7 +69,7 @@ def answers_leave_when_appended(patch: pytest.MonkeyPatch) -> None:
         for index in set(self._pending) - before:
             pending = self._pending[index]
             for origin, session, segment in pending.waiters:
-                self._answer(origin, session, segment, pending.term, pending.wall_time_us)
+                self._answer(origin, session, segment)
             pending.waiters = []
 
     patch.setattr(leadership.Leadership, "turn", hasty)
@@ -169,8 +169,8 @@ def the_provisional_state_is_not_rebuilt_after_an_election(patch: pytest.MonkeyP
         kept[id(after)] = after, before
         return after
 
-    def stale(self, replica_, app, clock, reply):
-        whole(self, replica_, app, clock, reply)
+    def stale(self, *given):
+        whole(self, *given)
         _, before = kept.get(id(self.provisional), (None, None))
         _, earlier = kept.get(id(before), (None, before))
         if earlier is not None:

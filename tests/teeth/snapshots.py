@@ -8,7 +8,6 @@ import pytest
 from pyrsistent import pmap
 
 from conflux.node import node
-from conflux.node.installing import Installer
 from conflux.node.replica import Replica
 from conflux.node.snapshots import Snapshotter
 from conflux.raft import snapshots
@@ -20,7 +19,6 @@ from conflux.testing import Weather
 from tests.node import test_snapshots as of_nodes
 from tests.raft import test_snapshots as of_cores
 from tests.teeth.hunts import Case, Nodes
-from tests.teeth.members import FAULTS as MEMBERS
 from tests.teeth.mutant import changed, mutant
 
 FAULTS = {"crash": 3.0, "crash the leader": 1.0, "take a snapshot": 4.0, "isolate the leader": 1.0, "cold start": 0.5}
@@ -36,13 +34,7 @@ def many_snapshots(weather: Weather) -> Weather:
     return replace(weather, faults=FAULTS, bounds={**weather.bounds, **bounds}, snapshot_entries=5, snapshot_bytes=2000)
 
 
-def snapshots_and_members(weather: Weather) -> Weather:
-    """The same, and members that come and go."""
-    return replace(many_snapshots(weather), faults={**FAULTS, **MEMBERS})
-
-
 MANY = Nodes(many_snapshots, label="many snapshots")
-MANY_AND_MEMBERS = Nodes(snapshots_and_members, label="many snapshots, members that come and go")
 
 
 @mutant("snapshots", codes="H1", hunt=MANY)
@@ -72,25 +64,6 @@ def a_stale_snapshot_is_fetched(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(snapshots, "on_snapshot_offer", eager)
 
 
-@mutant("snapshots", codes="H2", hunt=MANY)
-def an_install_rewinds(patch: pytest.MonkeyPatch) -> None:
-    """What arrived late is installed over what was committed meanwhile."""
-    whole = Installer.work
-
-    def install(self, snapshot, machine):
-        self._replica.install(machine, snapshot.header.term)
-        self._drop()
-
-    def work(self):
-        fetch = self._fetch
-        if fetch is not None and fetch.index <= self._replica.raft.commit_index:
-            fetch.index = self._replica.raft.commit_index + 1
-        whole(self)
-
-    patch.setattr(Installer, "_install", install)
-    patch.setattr(Installer, "work", work)
-
-
 @mutant("snapshots", codes="H3", hunt=Case(of_cores.test_H3_what_follows_the_snapshot_in_the_log_stays), quick=True)
 def an_install_drops_what_follows(patch: pytest.MonkeyPatch) -> None:
     """An install takes the whole log with it, though what follows was acknowledged."""
@@ -112,7 +85,12 @@ def a_snapshot_without_sessions(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(image, "encode_body", lambda machine: body(changed(machine, sessions=pmap())))
 
 
-@mutant("snapshots", codes="G9", hunt=MANY_AND_MEMBERS)
+@mutant(
+    "snapshots",
+    codes="G9",
+    hunt=Case(of_nodes.test_G9_a_snapshot_holds_the_members_of_its_index_and_not_those_in_force),
+    quick=True,
+)
 def a_snapshot_with_members_that_are_not_committed(patch: pytest.MonkeyPatch) -> None:
     """A snapshot holds the members in force when it is written, not those of its index."""
     whole = Snapshotter._begin
@@ -139,7 +117,7 @@ def a_restart_folds_entries_again(patch: pytest.MonkeyPatch) -> None:
 @mutant(
     "snapshots",
     codes="H5",
-    hunt=Case(of_nodes.test_a_leader_elected_right_behind_a_snapshot_counts_revisions_on),
+    hunt=Case(of_nodes.test_a_leader_whose_log_is_empty_behind_a_snapshot_counts_revisions_on),
     quick=True,
 )
 def revisions_begin_anew_behind_a_snapshot(patch: pytest.MonkeyPatch) -> None:
@@ -149,18 +127,3 @@ def revisions_begin_anew_behind_a_snapshot(patch: pytest.MonkeyPatch) -> None:
         return noop_payload(last, app_version=self._app.version, wall_time_us=self._clock.wall_us())
 
     patch.setattr(Replica, "_noop_payload", forgetful)
-
-
-@mutant("snapshots", codes="H9", hunt=MANY)
-def chunks_are_taken_in_any_order(patch: pytest.MonkeyPatch) -> None:
-    """A chunk that comes after a lost one is written where that belongs, and nobody compares checksums."""
-    whole = Installer.take
-
-    def take(self, part):
-        fetch = self._fetch
-        if fetch is not None and fetch.writer is not None:
-            part = changed(part, number=fetch.writer.chunk_count)
-        whole(self, part)
-
-    patch.setattr(Installer, "take", take)
-    patch.setattr(Installer, "_check_whole", lambda self, fetch: fetch.writer.start_finish())
