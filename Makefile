@@ -4,6 +4,7 @@
 PYTHON_HERE = .venv/bin/python
 ARGS =
 SEEDS = 2000
+STEPS = 3800
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 CYCLES = 50
 
@@ -30,7 +31,7 @@ types: bootstrap-dev ## mypy, strict
 check: lint types test ## lint, types and test
 
 sim: bootstrap-dev ## clusters in the simulator, with faults
-	@$(PYTHON_HERE) -m conflux simulate --seeds $(SEEDS) --steps 5000 --jobs 2 $(ARGS)
+	@$(PYTHON_HERE) -m conflux simulate --seeds $(SEEDS) --steps $(STEPS) --jobs 2 $(ARGS)
 
 teeth: bootstrap-dev ## errors put into Conflux on purpose: each must be found
 	@$(PYTHON_HERE) -m tests.teeth --jobs 2 $(ARGS)

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from conflux import limits
-from conflux.client.asked import ASK_AGAIN_SECONDS, Asked
+from conflux.client.asked import ASK_AGAIN_SECONDS, PAUSE_SECONDS, Asked
 from conflux.client.committed import Committed, from_event, gap_at
 from conflux.client.link import Link
 from conflux.client.requester import Call, Requester
@@ -257,6 +257,8 @@ class Engine:
                 self._asked[message.request].is_being_answered(now_s)
             case Refused() if message.request in self._asked:
                 self._refused(self._asked[message.request], message, now_s)
+            case Refused() if message.request in self._watches:
+                self._watch_refused(self._watches[message.request], address, now_s)
             case LogText() if message.request in self._asked:
                 _resolve(self._asked.pop(message.request).future, message.text)
             case Done() if message.request in self._asked:
@@ -329,6 +331,12 @@ class Engine:
                 feed.renew_s = time.monotonic()  # of the same node
 
         asked.future.add_done_callback(done)
+
+    def _watch_refused(self, feed: WatchFeed, address: str, now_s: float) -> None:
+        """A node that can't tell of anything now: another one may."""
+        if address == feed.address:
+            self.link.move_on_from(address)
+            feed.address, feed.renew_s = "", now_s + PAUSE_SECONDS
 
     def _renew_when_due(self, feed: WatchFeed, now_s: float) -> None:
         if feed.over_gap is not None:

@@ -165,8 +165,7 @@ class Desk:
     def _send_on(self, origin: Origin, message: Any) -> None:
         """This node was removed: it serves nobody, and names others that may, one after the other."""
         addresses = [each for each in self._addresses() if each != self._node.channel.address]
-        if not isinstance(message, Watch | Unwatch):
-            self._refuse(origin, message, Code.NOT_READY, "this node was removed from the cluster")
+        self._refuse(origin, message, Code.NOT_READY, "this node was removed from the cluster")
         if addresses:  # in this order: who is refused moves on, and then is told where to
             self._sent_on += 1
             self.reply(origin, LeaderIs(addresses[self._sent_on % len(addresses)]))
@@ -204,8 +203,7 @@ class Desk:
 
     def _look(self, origin: Origin, message: Read | ReadMore | ReadAt | Watch) -> None:
         if self.readers is None or self.watchers is None:
-            if not isinstance(message, Watch):
-                self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+            self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
             return
         match message:
             case Read():
@@ -258,5 +256,7 @@ class Desk:
         return snapshots.snapshotter.take_now(taken)
 
     def _refuse(self, origin: Origin, message: Any, code: Code, text: str) -> None:
-        if not isinstance(message, CloseSession):
+        if isinstance(message, Watch):
+            self.reply(origin, Refused(message.watch, code, text))
+        elif not isinstance(message, CloseSession | Unwatch):
             self.reply(origin, Refused(message.request, code, text))

@@ -167,6 +167,10 @@ class SimulatedClient:
                     self.feed.heard_s = now_s
                     self.feed.take(message)
                     self._drain(self.feed)
+            case wire.Refused() if self.feed is not None and message.request == self.feed.number:
+                if address == self.feed.address:
+                    self.link.move_on_from(address)
+                    self.feed.address, self.feed.renew_s = "", now_s + 0.05
             case wire.Gap() if self.feed is not None and message.watch == self.feed.number:
                 self._begin_watch_anew()
             case wire.Changed() | wire.SnapshotTaken():

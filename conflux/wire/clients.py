@@ -95,7 +95,10 @@ class ReadMore(Struct, array_like=True, frozen=True):
 
 
 class Watch(Struct, array_like=True, frozen=True):
-    """Send committed actions from `from_revision` on (0: from now on). Repeat it to renew, else it lapses."""
+    """Send committed actions from `from_revision` on (0: from now on). Repeat it to renew, else it lapses.
+
+    Its number is one that no request has: a refusal names it.
+    """
 
     watch: Number
     from_revision: Number

@@ -229,6 +229,7 @@ def spec_of(cluster: FaultCluster, label: str, identity: str) -> dict[str, Any]:
         "app_dir": os.path.dirname(__file__),
         "election_timeout_ms": [300, 500],
         "heartbeat_interval_ms": 50,
+        "join": None,
     }
 
 
