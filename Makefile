@@ -4,7 +4,7 @@
 PYTHON_HERE = .venv/bin/python
 ARGS =
 SEEDS = 2000
-STEPS = 3800
+STEPS = 4500
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 CYCLES = 50
 

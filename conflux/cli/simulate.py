@@ -40,6 +40,13 @@ HASH_SEED = "0"
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no run after so long.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Processes that run seeds side by side.")
 @click.option("--without", metavar="FAULT", multiple=True, help="Leave this kind of fault out; repeatable.")
+@click.option(
+    "--weather",
+    type=click.Choice(["any", "members"]),
+    default="any",
+    show_default=True,
+    help="members: they come and go all the time, and snapshots are taken after a few entries.",
+)
 @click.option("--trace", is_flag=True, help="Print everything that happens in the run of --seed.")
 def simulate(
     settings: Settings,
@@ -51,6 +58,7 @@ def simulate(
     minutes: float | None,
     jobs: int,
     without: tuple[str, ...],
+    weather: str,
     trace: bool,
 ) -> int:
     """Run clusters in simulated weather and judge all that happens.
@@ -65,7 +73,7 @@ def simulate(
 
     if trace and seeds is not None:
         raise OptionsError("--trace shows one run: give --seed alone")
-    first = campaign.Job(seed=seed, steps=steps, app=app, app_dir=app_dir, without=without)
+    first = campaign.Job(seed=seed, steps=steps, app=app, app_dir=app_dir, without=without, weather=weather)
     _refuse_unknown(without)
     if trace:
         report = campaign.run(first, output.print_line)

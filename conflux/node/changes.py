@@ -86,16 +86,21 @@ class MemberChanges:
     def plan(self, now_s: float, log_time_us: int) -> Planned | None:
         """The next change to propose, if there is one and it may be proposed now."""
         membership = self._raft.configuration
-        if not isinstance(membership, Membership) or not self._raft.may_change_membership:
+        if not isinstance(membership, Membership):
             return None
-        while self._waiting:
+        while (
+            self.has_work
+        ):  # asked anew each time: a leader that is to be removed hands over, and changes nothing then
             origin, request = self._waiting.popleft()
             try:
                 return self._planned(membership, origin, request, now_s, log_time_us)
             except _No as refusal:
                 self._reply(origin, Refused(request.request, refusal.code, str(refusal)))
-        after = self._carry_on(membership, now_s) or self._admit_by_token(membership, now_s, log_time_us)
-        return Planned(after) if after is not None else None
+        for step in (self._carry_on, self._admit_by_token):
+            after = step(membership, now_s, log_time_us) if self._raft.may_change_membership else None
+            if after is not None:
+                return Planned(after)
+        return None
 
     def committed(self, change: Planned, index: int) -> None:
         """A change that was planned here is committed."""
@@ -110,7 +115,7 @@ class MemberChanges:
 
     # -- what goes on by itself ------------------------------------------------------------------------------------
 
-    def _carry_on(self, membership: Membership, now_s: float) -> Membership | None:
+    def _carry_on(self, membership: Membership, now_s: float, _log_time_us: int) -> Membership | None:
         """The next step of a replacement, or of a learner that is to become a voter."""
         replacement = membership.replacement
         if replacement is not None and replacement.new in membership.voters:

@@ -73,12 +73,19 @@ class Job:
     app: str | None = None  # MODULE:ATTR; None: the simulation's own
     app_dir: str | None = None
     without: tuple[str, ...] = ()  # kinds of faults that are left out
+    weather: str = "any"  # or "members": they come and go all the time
+
+    def draw_weather(self) -> Weather:
+        """The weather of this run."""
+        drawn = Weather.draw(Random(self.seed))
+        return (drawn.of_members() if self.weather == "members" else drawn).without(self.without)
 
     def command(self) -> str:
         """The command that runs it again, and shows all of it."""
         words = ["conflux", "simulate", "--seed", str(self.seed), "--steps", str(self.steps)]
         for option, value in (("--app", self.app), ("--app-dir", self.app_dir)):
             words += [option, value] if value else []
+        words += ["--weather", self.weather] if self.weather != "any" else []
         for fault in self.without:
             words += ["--without", fault]
         return shlex.join([*words, "--trace"])
@@ -162,7 +169,7 @@ def shrink(job: Job, seconds: float, tell: Callable[[str], None] = lambda line: 
     best = _cut_short(job, report)
     for fault in FAULTS:
         smaller = replace(best, without=(*best.without, fault))
-        if fault in Weather.draw(Random(job.seed)).faults and (report_ := fails(smaller)):
+        if fault in job.draw_weather().faults and (report_ := fails(smaller)):
             best = _cut_short(smaller, report_)
             tell(f"still fails without: {fault}")
     while best.steps > 1 and (shorter := fails(replace(best, steps=best.steps // 2))):
@@ -177,7 +184,7 @@ def _cut_short(job: Job, report: Report) -> Job:
 
 
 def _simulation_of(job: Job, tell: Callable[[str], None] | None) -> Simulation:
-    weather = Weather.draw(Random(job.seed)).without(job.without)
+    weather = job.draw_weather()
     if job.app is None:
         return Simulation(seed=job.seed, weather=weather, tell=tell)
     app = load_app(job.app, job.app_dir)

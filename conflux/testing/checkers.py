@@ -98,14 +98,14 @@ class OneVoteATerm(Checker):
     """What a disk says of a term's vote never changes, nor does its term go back (A2, A3)."""
 
     def __init__(self) -> None:
-        self._votes: dict[tuple[str, int], str] = {}
+        self._votes: dict[tuple[str, int], str] = {}  # by identity and term
         self._terms: dict[str, int] = {}
 
     def written(self, host: Host, term: int, vote: str | None, entries: Sequence[Entry]) -> None:
-        require(term >= self._terms.get(host.label, 0), "terms never go back: {} writes {}", host.label, term)
-        self._terms[host.label] = term
+        require(term >= self._terms.get(host.identity, 0), "terms never go back: {} writes {}", host.label, term)
+        self._terms[host.identity] = term
         if vote is not None:
-            first = self._votes.setdefault((host.label, term), vote)
+            first = self._votes.setdefault((host.identity, term), vote)
             require(first == vote, "one vote a term: {} votes for {} and {} in {}", host.label, first, vote, term)
 
 

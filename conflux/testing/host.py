@@ -75,13 +75,16 @@ class Host:
         self.clock = SimulatedClock(cluster.schedule)
         self._end: NodeEnd | None = None
         self._disk: SimulatedDisk | None = None
+        self._make_directory()
+
+    def _make_directory(self) -> None:
         directories.create(
             self.platter.storage,
-            cluster.weather.options(label, join),
-            cluster.app,
+            self._cluster.weather.options(self.label, self._join),
+            self._cluster.app,
             identity=self.identity,
-            public_key=label,
-            secret_key=label,
+            public_key=self.label,
+            secret_key=self.label,
         )
 
     # -- coming and going ----------------------------------------------------------------------------------------
@@ -124,6 +127,17 @@ class Host:
         if self.node.machine.index:
             self._tell_began(self.node.machine)
         self._plan(cluster.schedule.now_s)
+
+    def begin_anew(self) -> None:
+        """Its node was removed: another one, with a directory of its own, wants to join from here."""
+        self.stop("begins anew")
+        self.identity = f"{self._cluster.random.getrandbits(128):032x}"
+        self._cluster.trace.names[self.identity] = self.label
+        knobs = self.platter.knobs
+        self.platter, self._join = Platter(), ""
+        self.platter.knobs = knobs
+        self._make_directory()
+        self.start()
 
     def stop(self, why: str) -> None:
         """The node is gone, between two turns or in the middle of one."""

@@ -49,6 +49,13 @@ class Operators:
     def _candidate(self) -> Host | None:
         """A machine whose node is no member: one that waits, or a new one."""
         waiting = [host for host in self._cluster.hosts if host.node is not None and host.node.replica is None]
+        if self._cluster.weather.renewals:
+            removed = [host for host in self._cluster.hosts if host.node is not None and host.node.directory.removed]
+            for host in removed[:1]:
+                host.begin_anew()
+                return host
+            if waiting:
+                return self._cluster.random.choice(waiting)
         if len(self._cluster.hosts) < HOSTS_MAX:
             return self._cluster.new_host()
         return self._cluster.random.choice(waiting) if waiting else None

@@ -384,3 +384,13 @@ def test_a_leader_that_a_lagging_node_does_not_know_is_answered():
     world.run(3.0)
     world.heal()
     all_see(world, "a", "b", "c", "d")
+
+
+def test_changes_that_wait_behind_the_removal_of_the_leader_wait_for_the_next_one():
+    world = World(3)
+    user = world.user()
+    old = label_of(world.leader())
+    user.send(ChangeMembers(1, Change.REMOVE, old))
+    user.send(ChangeMembers(2, Change.INVITE))
+    world.until(lambda: len(user.got((Refused, Changed))) == 2, 5)
+    assert [answer.code for answer in user.got(Refused)] == [Code.NO_LEADER] * 2
