@@ -109,6 +109,15 @@ def is_cut(cluster_dir: Path, label: str) -> bool:
         reader.close()
 
 
+def last_index(cluster_dir: Path, label: str) -> int:
+    """Where a node's log ends on its disk."""
+    reader = LogReader.open(cluster_dir / label)
+    try:
+        return reader.hard_state().last_index
+    finally:
+        reader.close()
+
+
 def holds_an_end(cluster_dir: Path, label: str, *, of: str) -> bool:
     """Whether a cut log is the end of another one, as far as both are committed."""
     cut, whole = LogReader.open(cluster_dir / label), LogReader.open(cluster_dir / of)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.faults.budget import FULL
 from tests.faults.cluster import FaultCluster, await_until
+from tests.faults.committed import last_index
 from tests.faults.failpoints.points import POINTS
 from tests.faults.test_failpoints import DIRECTORY, VICTIM, environment
 from tests.faults.workload import Load
@@ -52,8 +53,8 @@ def await_snapshot(cluster: FaultCluster, label: str, behind: int) -> None:
 def fall_behind(cluster: FaultCluster) -> int:
     """Kill the victim, and let the leader cut its log past where the victim's ends; gives that end."""
     cluster.make_leader(SERVER)
-    last = int(cluster.rows()[VICTIM]["last_index"])
     cluster.kill(VICTIM)
+    last = last_index(cluster.directory, VICTIM)
     await_snapshot(cluster, SERVER, last)
     return last
 

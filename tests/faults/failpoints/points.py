@@ -112,18 +112,19 @@ def set_trap(spec: str, directory: str, *, arm: str) -> Trap:
     return trap
 
 
-def take_many_snapshots() -> None:
-    """Have this process take a snapshot at each hash point, and write it in chunks of a few bytes.
+def take_many_snapshots(here: bool) -> None:
+    """Have this process take a snapshot at each hash point, or never, however long it runs.
 
-    What has no chunks yet is small here: sessions, and a state of two values.
+    Chunks are of a few bytes, since sessions and a state of two values fill no larger ones.
     """
     from conflux.node import snapshots
     from conflux.node.options import NodeOptions
 
-    NodeOptions.__init__.__kwdefaults__["snapshot_entries"] = 1
+    NodeOptions.__init__.__kwdefaults__ |= {"snapshot_entries": 1} if here else NEVER
     snapshots.CHUNK_BYTES = 64
 
 
+NEVER = {"snapshot_entries": 1 << 60, "snapshot_bytes": 1 << 60}
 Passing = Callable[[str], None]
 
 
