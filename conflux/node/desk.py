@@ -17,6 +17,7 @@ from conflux.node.waiting import Request, Waiting
 from conflux.node.watchers import Watchers
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.storage.interface import SnapshotHeader
+from conflux.store.turn import NO_REQUEST
 from conflux.wire.clients import (
     CLIENTS,
     AskChunk,
@@ -65,7 +66,6 @@ class Desk:
         self.backups: Backups | None = None
         self._node = node
         self._parked = Waiting()  # for a leader that isn't ready yet: this node
-        self._sent_on = 0  # requests, to other nodes
         self._forwarding: dict[bytes, None] = {}  # clients whose requests went to the leader of now
 
     def take_frame(self, origin: Origin, frame: bytes) -> None:
@@ -163,12 +163,11 @@ class Desk:
         return [address for address in found if address is not None]
 
     def _send_on(self, origin: Origin, message: Any) -> None:
-        """This node was removed: it serves nobody, and names others that may, one after the other."""
+        """This node was removed: it serves nobody, and names others that may: as hints, since its news are old."""
         addresses = [each for each in self._addresses() if each != self._node.channel.address]
         self._refuse(origin, message, Code.NOT_READY, "this node was removed from the cluster")
-        if addresses:  # in this order: who is refused moves on, and then is told where to
-            self._sent_on += 1
-            self.reply(origin, LeaderIs(addresses[self._sent_on % len(addresses)]))
+        if addresses:
+            self.reply(origin, Members(NO_REQUEST, addresses))
 
     def _to_leader(self, origin: Origin, message: Request) -> None:
         """Take a request that only the leader answers, or pass it on: once, so that it can't go round."""

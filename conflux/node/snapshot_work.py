@@ -33,6 +33,7 @@ class SnapshotWork:
         options: SnapshotOptions,
         send: Callable[[str, Any], bool],
     ) -> None:
+        self._replica = replica
         self._clock = clock
         self.feeder = Feeder(storage, send)
         self.installer = Installer(replica, storage, app, clock, send)
@@ -43,7 +44,7 @@ class SnapshotWork:
     @property
     def has_work(self) -> bool:
         """True where `work` would do something now."""
-        return self.snapshotter.has_work or self.installer.has_work
+        return not self._replica.is_stuck and (self.snapshotter.has_work or self.installer.has_work)
 
     @property
     def waits(self) -> bool:

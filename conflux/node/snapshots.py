@@ -73,6 +73,8 @@ class Snapshotter:
     @property
     def has_work(self) -> bool:
         """True where `work` would do something now."""
+        if self._replica.refusal is not None:
+            return False
         if self._writer is not None:
             return self._pieces is not None or self._writer.is_finished
         return (self._wanted is not None and self._wanted.hash_point.done) or self._leftovers

@@ -173,6 +173,8 @@ class SimulatedClient:
                     self.feed.address, self.feed.renew_s = "", now_s + 0.05
             case wire.Gap() if self.feed is not None and message.watch == self.feed.number:
                 self._begin_watch_anew()
+            case wire.Members():
+                self.link.learn(message.addresses)
             case wire.Changed() | wire.SnapshotTaken():
                 self._cluster.counts[f"operators: {type(message).__name__}"] += 1
             case _:
