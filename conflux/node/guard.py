@@ -270,6 +270,7 @@ class Guard:
         """Hash the state of the newest hash point once more, after later actions: it must be what it was."""
         look = self._second_look
         if look is None or look.revision != newest.revision:
+            self._second_look = None  # one that began at an older point is of no interest any more, done or not
             known = self._replays.state_at(newest.revision)
             if known is not None and self._replica.machine.revision > newest.revision:
                 self._second_look = HashPoint(newest.revision, known.state)
