@@ -27,14 +27,13 @@ class _Mark:
 
 
 class _Deferred:
-    """Stands for a container until its `work` is done."""
+    """Stands for a container until the work on it is done."""
 
-    __slots__ = ("is_done", "value", "work")
+    __slots__ = ("is_done", "value")
 
     def __init__(self) -> None:
         self.is_done = False
         self.value: Any = None
-        self.work: Iterator[None] = iter(())
 
 
 _MARKS = {VECTOR: _Mark(), MAP: _Mark()}
@@ -66,7 +65,7 @@ class StateDecoder:
         )
         self._fed: deque[memoryview] = deque()
         self._parsed_bytes = 0
-        self._work: deque[_Deferred] = deque()
+        self._work: deque[tuple[_Deferred, Iterator[None]]] = deque()
         self._found: list[Any] = []  # the state, once it is there
 
     def feed(self, chunk: bytes) -> None:
@@ -86,6 +85,7 @@ class StateDecoder:
             elif self._fed:
                 self._parse_some()
         except _REFUSED as error:
+            self._end()
             raise MalformedValue(f"these bytes are no state: {error}") from error
         return bool(self._work or self._fed)
 
@@ -97,9 +97,16 @@ class StateDecoder:
         """
         while self.step():
             pass
+        self._end()
         if not self._found:
             raise MalformedValue("these bytes are no state: the end is missing")
         return _settled(self._found)[0]
+
+    def _end(self) -> None:
+        """Nothing more is parsed. The parser holds on to this object, which would then wait for the collector."""
+        self._work.clear()
+        self._fed.clear()
+        self._unpacker = None
 
     def _parse_some(self) -> None:
         if self._found:
@@ -120,13 +127,15 @@ class StateDecoder:
             raise ValueError("bytes follow its end")
 
     def _do_some(self) -> None:
-        if next(self._work[0].work, self) is self:
-            self._work.popleft().is_done = True
+        deferred, work = self._work[0]
+        if next(work, self) is self:
+            deferred.is_done = True
+            self._work.popleft()
 
     def _defer(self, items: Any) -> _Deferred:
         deferred = _Deferred()
-        deferred.work = (_dict_slices if type(items) is dict else _list_slices)(deferred, items)
-        self._work.append(deferred)
+        work = (_dict_slices if type(items) is dict else _list_slices)(deferred, items)
+        self._work.append((deferred, work))
         return deferred
 
     def _list(self, items: list[Any]) -> Any:

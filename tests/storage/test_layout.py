@@ -26,9 +26,9 @@ def test_an_entry_comes_back_as_it_was() -> None:
 
 
 def test_a_key_of_another_length_is_damage() -> None:
-    assert layout.entry_index(layout.entry_key(7)) == 7
+    assert layout.entry_position(layout.entry_key(7)) == 7
     with pytest.raises(Damaged, match="a key of 3 bytes"):
-        layout.entry_index(b"abc")
+        layout.entry_position(b"abc")
 
 
 def test_an_entry_that_is_cut_short_is_damage_and_is_shown_as_bytes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import os
 import subprocess
@@ -357,3 +359,17 @@ def test_a_stray_is_found_in_a_large_container(what, where, mark):
         pytest.skip("that is a vector")
     with pytest.raises(MalformedValue):
         decode_state(msgpack.packb(head + values))
+
+
+def test_a_decoder_leaves_nothing_to_the_collector():
+    """States are decoded between turns: what is left over must go at once, whether they were any or not."""
+    good = encode_state(pvector([[{"key": number}] * 3 for number in range(2000)]))
+    gc.collect()
+    gc.disable()
+    try:
+        for packed in (good, good[:-1], good[: len(good) // 2], b"\x93" + good):
+            with contextlib.suppress(MalformedValue):
+                decode_state(packed)
+        assert gc.collect() < 50
+    finally:
+        gc.enable()
