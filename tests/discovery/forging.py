@@ -59,7 +59,7 @@ class Stranger:
         self._socket.close()
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0, every: Callable[[], None] | None = None) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 30, every: Callable[[], None] | None = None) -> None:
     """Until it holds. What is sent by multicast may be lost, so it may be sent again and again in between."""
     deadline_s = time.monotonic() + seconds
     while not condition():

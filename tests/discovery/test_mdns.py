@@ -126,12 +126,12 @@ def test_e4_a_forged_goodbye_removes_nobody(discover, cluster, stranger):
 def test_e5_a_flood_of_names_is_bounded_and_keeps_who_was_there(discover, cluster, stranger):
     one, _ = pair(discover)
     flood = [response(f"flood{n}-00000001", cluster=cluster, host="10.9.9.9", port=1000 + n) for n in range(300)]
-    wait_until(lambda: one.counters()["displaced"] > 100, seconds=20, every=lambda: [*map(stranger.send, flood)])
+    wait_until(lambda: one.counters()["displaced"] > 100, every=lambda: [*map(stranger.send, flood)])
     assert one.addresses()[0] == "10.77.0.2:7420"
     assert len(one.addresses()) == one.counters()["candidates"] == limits.CANDIDATES_MAX
     late = discover("cc", address="10.77.0.3:7420")
     wait_until(lambda: "10.77.0.3:7420" in one.addresses())
-    wait_until(lambda: "10.77.0.1:7420" in late.addresses(), seconds=20)
+    wait_until(lambda: "10.77.0.1:7420" in late.addresses())
 
 
 def test_e5_a_flood_of_other_clusters_is_counted_once_each_and_logged_once(discover, cluster, stranger, caplog):
