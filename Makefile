@@ -3,7 +3,7 @@
 
 PYTHON_HERE = .venv/bin/python
 ARGS =
-SEEDS = 2000
+SEEDS = 500
 STEPS = 4500
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 CYCLES = 50
