@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from math import inf
 from typing import Any
 
@@ -239,9 +239,11 @@ def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]
     for read in sorted(reads, key=lambda read: read.invoked_s):
         earlier = [before.slot for before in placed if before.returned_s < read.invoked_s]
         slot = max([highest[bisect_left(over, (read.invoked_s, 0))], *earlier])
-        found = [revision for revision, state in enumerate(judge.states_of_revisions) if state == read.state]
-        require(found, "a read shows a state that was: {}", read)
-        revision = next((revision for revision in found if 2 * revision >= slot), found[-1])
+        first = -(-slot // 2)
+        behind = chain(range(first, len(judge.states_of_revisions)), reversed(range(first)))
+        revision = next((each for each in behind if judge.states_of_revisions[each] == read.state), None)
+        require(revision is not None, "a read shows a state that was: {}", read)
+        assert revision is not None
         placed.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
     return placed
 
