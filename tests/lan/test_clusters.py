@@ -117,7 +117,7 @@ def test_two_insecure_groups_are_told_apart_by_name(machines: Callable[..., list
 
 
 def test_a_host_that_slept_comes_back_without_a_stir(machines: Callable[..., list[Machine]]) -> None:
-    """It says nothing for longer than any time-out of links, watches and candidates; ten minutes would add nothing."""
+    """It says nothing for longer than any time-out of links, watches and candidates. So it does with SLEEP_S = 600."""
     nodes = machines(3)
     for node in nodes:
         node.start_well(size=3)
