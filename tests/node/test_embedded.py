@@ -88,6 +88,16 @@ def follower_of(nodes: list[conflux.Conflux]) -> conflux.Conflux:
     return next(node for node in nodes if node is not leader)
 
 
+def diverged_of(nodes: list[conflux.Conflux]) -> conflux.Conflux:
+    """The node that says so. One without a leader is unhealthy too, for a moment."""
+
+    def find() -> conflux.Conflux | None:
+        return next((node for node in nodes if "revision 1" in (node.status()["node"]["problem"] or "")), None)
+
+    victim: conflux.Conflux = until(find)
+    return victim
+
+
 def perform(node: conflux.Conflux, method: str, *args: Any) -> Any:
     return node.perform(method, *args, timeout=SECONDS_MAX)
 
@@ -583,8 +593,7 @@ def test_a14_a_node_that_diverged_says_which_revision_and_serves_no_more(open_):
 
     nodes = open_.cluster(3, conflux.App({"act": lambda state: "go"}, reduce))
     perform(nodes[0], "act")
-    victim = until(lambda: next((node for node in nodes if not node.status()["node"]["healthy"]), None))
-    assert "revision 1" in victim.status()["node"]["problem"]
+    victim = diverged_of(nodes)
     with pytest.raises(Diverged, match="revision 1"):
         victim.get_state()
 
@@ -599,7 +608,7 @@ def test_the_provisional_state_of_a_node_that_diverged_is_an_error_and_not_its_e
 
     nodes = open_.cluster(3, conflux.App({"act": lambda state: "go"}, reduce))
     perform(nodes[0], "act")
-    victim = until(lambda: next((node for node in nodes if not node.status()["node"]["healthy"]), None))
+    victim = diverged_of(nodes)
     told: list[Any] = []
 
     def ask() -> None:
@@ -610,7 +619,7 @@ def test_the_provisional_state_of_a_node_that_diverged_is_an_error_and_not_its_e
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(2.0)
+    thread.join(SECONDS_MAX)
     assert told, "the caller still waits"
 
 
