@@ -3,7 +3,7 @@
 
 PYTHON_HERE = .venv/bin/python
 ARGS =
-SEEDS = 500
+SEEDS = 300
 STEPS = 4500
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 CYCLES = 50
