@@ -25,7 +25,7 @@ COMPARED = (
     *("CPU of all nodes, µs an action", "generator's CPU"),
 )
 RATIOS = ("per_second_ratio", "p50_ms_ratio")
-BUSY_LOAD = 0.5  # of the processors, before anything was started
+BUSY_LOAD = 1.1  # a processor, in the minute before a part; the part before it may leave one behind
 
 Row = dict[str, Any]
 Show = Callable[[float], str]
@@ -192,18 +192,19 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     seen = [found["machine"] for found in results.values()]
     first = seen[0]
     sync = spread([machine["fdatasync_ms"]["p50"] for machine in seen])
-    load = spread([machine["load_average"] for machine in seen])
+    busy_load = BUSY_LOAD * first["processors"]
+    busy = {part: load for part, found in results.items() if (load := found["machine"]["load_average"]) > busy_load}
     yield "## The machine"
     yield ""
     yield f"{first['processors']} processors, {first['system']}, Python {first['python']}, {first['file_system']};"
     commits = ", ".join(dict.fromkeys(machine["commit"] for machine in seen))
     yield f"measured on {first['time'][:10]}, at commit {commits}."
     yield f"fdatasync of one block: p50 {shown(sync.as_json(), milliseconds)}."
-    if load.median > BUSY_LOAD * first["processors"]:
-        yield f"**The machine was busy with other work** (load average {load.median:.1f} before the parts began,"
-        yield f"{load.low:.1f} to {load.high:.1f}): figures are lower, latencies higher, and ratios less to be trusted"
-        yield "than on a quiet one: whoever has more threads gets more of the processors. The processor time of an"
-        yield "action holds best."
+    if busy:
+        yield f"**The machine was busy with other work** before these parts: {', '.join(busy)}"
+        yield f"(load average {min(busy.values()):.1f} to {max(busy.values()):.1f}). Their figures are lower, latencies"
+        yield "higher, and ratios less to be trusted than on a quiet one: whoever has more threads gets more of the"
+        yield "processors. The processor time of an action holds best."
     yield ""
 
 
