@@ -96,7 +96,7 @@ class StandingLog:
         if self.state.snapshot_index == 0:
             return None
         for header in sorted(self._snapshots.all(), key=lambda each: each.index):
-            if self._leads_to_the_log(header) and self._is_whole(header.index):
+            if self._leads_to_the_log(header) and self._snapshots.is_whole(header.index):
                 return header
         raise SnapshotDamaged(
             f"the log of {self.path} begins behind entry {self.state.snapshot_index}, and no snapshot there leads to it"
@@ -107,19 +107,6 @@ class StandingLog:
         if header.index == state.snapshot_index:
             return header.term == state.snapshot_term
         return any(ok and entry.term == header.term for entry, ok in self._reader.entries(header.index, header.index))
-
-    def _is_whole(self, index: int) -> bool:
-        try:
-            snapshot = self._snapshots.open(index)
-        except SnapshotDamaged:
-            return False
-        try:
-            snapshot.check()
-        except SnapshotDamaged:
-            return False
-        finally:
-            snapshot.close()
-        return True
 
 
 def _who(path: Path, facts: dict[str, bytes]) -> tuple[Self, Proposal | None]:

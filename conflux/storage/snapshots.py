@@ -74,7 +74,7 @@ class LmdbSnapshots:
         candidates = usable([kept.header for kept in self._kept.values()], restored, term_at)
         self._kept = {header.index: self._kept[header.index] for header in candidates}
         for header in candidates:
-            if self._is_whole(header.index):
+            if self.is_whole(header.index):
                 return
             self._damaged.add(self._kept.pop(header.index).name)
         if restored.snapshot_index:
@@ -115,6 +115,20 @@ class LmdbSnapshots:
         if kept.environment is None or kept.environment.is_closed:
             kept.environment = SnapshotEnvironment(self._directory / kept.name)
         return LmdbSnapshot(kept.environment)
+
+    def is_whole(self, index: int) -> bool:
+        """Whether all of the one at `index` is as it was written. Reads it from beginning to end."""
+        try:
+            snapshot = self.open(index)
+        except SnapshotDamaged:
+            return False
+        try:
+            snapshot.check()
+        except SnapshotDamaged:
+            return False
+        finally:
+            snapshot.close()
+        return True
 
     def begin(self, header: SnapshotHeader, *, received: bool = False) -> LmdbSnapshotWriter:
         """See `Snapshots`. Raises DiskFull and StorageFailed."""
@@ -169,19 +183,6 @@ class LmdbSnapshots:
             self._damaged.add(name)
         elif header.index not in self._kept or header.term > self._kept[header.index].header.term:
             self._kept[header.index] = _Kept(name, header)
-
-    def _is_whole(self, index: int) -> bool:
-        try:
-            snapshot = self.open(index)
-        except SnapshotDamaged:
-            return False
-        try:
-            snapshot.check()
-        except SnapshotDamaged:
-            return False
-        finally:
-            snapshot.close()
-        return True
 
     def _ended(self, received: bool, header: SnapshotHeader, leftover: str | None) -> LmdbSnapshot | None:
         del self._writing[received]
