@@ -96,6 +96,15 @@ def processes() -> Iterator[Processes]:
     recorded.end()
 
 
+def pytest_configure() -> None:
+    """A background job of a script ignores Ctrl-C, and so would all that the tests start to press Ctrl-C at.
+
+    Unlike "ignored", a handler isn't inherited: this run goes on ignoring it, and what it starts does not.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many tests were skipped, and why: a skip that nobody sees is a test that nobody runs."""
     skipped = terminalreporter.stats.get("skipped", [])
