@@ -45,8 +45,6 @@ _CHECKSUM = struct.Struct(">I")
 _MAGIC = b"conflux\0"
 _FORMAT_BYTES = _FORMAT.size + _CHECKSUM.size
 
-ENTRY_OVERHEAD_BYTES = _INDEX.size + _ENTRY.size
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardState:

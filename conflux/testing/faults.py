@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from conflux.testing.network import Link
 
 HOUR_S = 3600.0
-CUTS = ("partition", "one-way partition", "cut one link", "triangle", "isolate the leader", "client cut off")
 CLIENT_CUT_OFF_S_MAX = 6.0  # long enough for a short session to expire
 
 

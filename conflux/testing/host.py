@@ -66,7 +66,6 @@ class Host:
         self.embedded: list[EmbeddedClient] = []
         self.paused_until_s = 0.0
         self.down_until_s = 0.0
-        self.commit_at_start = 0  # what the disk said was committed: local reads show at least that
         self._cluster = cluster
         self._address = f"{label}:1"
         self._busy_until_s = 0.0
@@ -108,7 +107,6 @@ class Host:
         )
         self._end = cluster.network.open_node(self.label, self._address, self.clock, self.wake)
         self._disk = SimulatedDisk(self.platter, self.clock, random, self._written)
-        self.commit_at_start = self._disk.restored().commit_index
         self.node = Node(
             weather.options(self.label, self._join),
             cluster.app,
