@@ -8,6 +8,9 @@ STEPS = 4500
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 CYCLES = 50
 
+# Where it is set, each process that a test starts would compile all of Conflux anew: a third of a second of each.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help demo test lint types check sim teeth faults fuzz cover bench bench-full bench-micro clean bootstrap-run bootstrap-dev
 
 help: ## this list
