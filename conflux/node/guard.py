@@ -24,7 +24,8 @@ from conflux.store.machine import Machine, contradicted
 from conflux.wire.peers import AskStateHash, HashedPoint, Hashes, StateHashThere
 
 TELL_AGAIN_SECONDS = 2.0  # a report that may not have arrived
-HASH_SLICES_PER_TURN = 4
+HASH_SLICES_PER_TURN = 16
+HASH_SECONDS_PER_TURN = 0.001
 REPLAY_SECONDS_PER_TURN = 0.002
 
 _log = logging.getLogger("conflux.node")
@@ -118,12 +119,15 @@ class Guard:
     def work(self) -> None:
         """Hash and fold a little."""
         newest = self._points[-1]
+        began_s = self._clock()
         for _ in range(HASH_SLICES_PER_TURN):
             if not newest.done:
                 self._is_stale = not newest.work() or self._is_stale
-            else:
-                self._look_again(newest)
-        deadline_s = self._clock() + REPLAY_SECONDS_PER_TURN
+            elif not self._look_again(newest):
+                break
+            if self._clock() - began_s >= HASH_SECONDS_PER_TURN:
+                break
+        deadline_s = began_s + REPLAY_SECONDS_PER_TURN
         while self._replays.has_work or (self._inquiry is not None and self._inquiry.has_work):
             self._replays.work()
             if self._inquiry is not None:
@@ -266,18 +270,23 @@ class Guard:
 
     # -- inside: a state that changes ------------------------------------------------------------------------------
 
-    def _look_again(self, newest: HashPoint) -> None:
-        """Hash the state of the newest hash point once more, after later actions: it must be what it was."""
+    def _look_again(self, newest: HashPoint) -> bool:
+        """Hash the state of the newest hash point once more, after later actions: it must be what it was.
+
+        True while there is more to hash.
+        """
         look = self._second_look
         if look is None or look.revision != newest.revision:
             self._second_look = None  # one that began at an older point is of no interest any more, done or not
             known = self._replays.state_at(newest.revision)
             if known is not None and self._replica.machine.revision > newest.revision:
                 self._second_look = HashPoint(newest.revision, known.state)
-        elif not look.done and not look.work() and look.digest != newest.digest and self._replica.failure is None:
+            return self._second_look is not None
+        if not look.done and not look.work() and look.digest != newest.digest and self._replica.failure is None:
             text = f"the state of revision {newest.revision} changed after it was reached"
             reason = "the reducer or a method changes the state that it is given"
             self._fail(Diverged(f"{text}: {reason}", since_revision=newest.revision, revision=newest.revision), [])
+        return not look.done
 
     # -- inside: where it began --------------------------------------------------------------------------------------
 

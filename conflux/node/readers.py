@@ -188,6 +188,8 @@ class Readers:
 
     def turn(self) -> None:
         """Answer what can be answered, ask for the rest when it is time, and encode a slice."""
+        if not self._waiting and not self._encodings:
+            return
         now_s = self._clock.monotonic_s()
         if self._waiting:
             self._answer_those_ready(now_s)

@@ -95,6 +95,7 @@ class Step:
         self.membership = machine.membership
         self._machine = machine
         self._reduce: Callable[[Any, Any], Any] = app.reduce
+        self._checks = development.is_on()
         self._opened = 0
         self.hash_logged = machine.hash_logged
         self._sweep_us = machine.sweep_us
@@ -116,10 +117,16 @@ class Step:
 
     def reduce(self, action: bytes) -> None:
         """Fold one action, decoded from its bytes as every node decodes it."""
-        if development.is_on():
+        if self._checks:
             development.check_reducer(self._reduce, self.state, action)
         self.state = self._reduce(self.state, values.decode_trusted(action))
         self.revision += 1
+
+    def reduce_all(self, outcomes: list[Outcome]) -> None:
+        """Fold the actions among these."""
+        for outcome in outcomes:
+            if type(outcome) is bytes:
+                self.reduce(outcome)
 
     def settle(
         self,
@@ -225,9 +232,7 @@ def _fold_calls(step: Step, calls: Calls) -> None:
     first_revision = step.revision + 1
     try:
         with user_code():
-            for outcome in calls.outcomes:
-                if type(outcome) is bytes:
-                    step.reduce(outcome)
+            step.reduce_all(calls.outcomes)
     except (Exception, SystemExit) as error:
         raise Diverged(
             f"the reducer raised at revision {step.revision + 1}, which it did not on the leader: "

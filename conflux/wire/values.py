@@ -21,6 +21,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 _UNREADABLE = (ValueError, TypeError, OverflowError, RecursionError)  # what either decoder raises
 _PLAIN = frozenset({str, int, bool, type(None)})
+_KEY = frozenset({str})
 
 
 def check(value: Value, depth: int = 1) -> None:
@@ -56,7 +57,8 @@ def encode(value: Value, bytes_max: int = limits.ACTION_BYTES_MAX) -> bytes:
     Raises:
         MalformedValue: it isn't a JSON value, or takes more than `bytes_max`.
     """
-    check(value)
+    if not _is_simple(value):
+        check(value)
     try:
         packed = _encode(value)
     except OverflowError as error:
@@ -78,6 +80,8 @@ def decode(packed: bytes) -> Value:
         value = _decode(packed)
     except _UNREADABLE as error:
         raise MalformedValue(f"these bytes are no value: {error}") from error
+    if type(value) is list and _PLAIN.issuperset(map(type, value)):
+        return value  # without a dict in it, no key can stand twice
     check(value)
     if _encode(value) == packed:
         return value
@@ -92,6 +96,14 @@ def decode_trusted(packed: bytes) -> Value:
         return _decode(packed)
     except _UNREADABLE as error:
         raise MalformedValue(f"these bytes are no value: {error}") from error
+
+
+def _is_simple(value: Value) -> bool:
+    """True for what arguments and actions are as a rule: `check` would find nothing, and take twice as long."""
+    kind = type(value)
+    if kind is dict:
+        return _KEY.issuperset(map(type, value)) and _PLAIN.issuperset(map(type, value.values()))
+    return kind is list and _PLAIN.issuperset(map(type, value))
 
 
 def _unpack(packed: bytes) -> Value:
