@@ -155,12 +155,12 @@ def _replacing(membership: Membership) -> dict[str, str] | None:
 
 
 def _match_index(node: Node, identity: str) -> int | None:
-    """On a leader: up to where a member holds its log."""
+    """On a leader: up to where a member holds its log; None where it has said nothing yet in this term."""
     raft = node.replica.raft if node.replica is not None else None
     if raft is None or not isinstance(raft.role, Leader):
         return None
     progress = raft.role.progress.get(identity)
-    return progress.match_index if progress is not None else raft.log.last_index
+    return raft.log.last_index if progress is None else progress.match_index or None
 
 
 def _member_row(node: Node) -> dict[str, Any]:

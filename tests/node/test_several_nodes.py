@@ -12,6 +12,7 @@ from conflux.app import App
 from conflux.errors import Diverged
 from conflux.node import directory as directories
 from conflux.node.node import Node
+from conflux.node.status import report_of
 from conflux.raft.effects import RoleName
 from conflux.wire import values
 from conflux.wire.clients import (
@@ -423,3 +424,19 @@ def test_a16_hashes_of_equal_logs_and_states_are_equal_on_all_nodes(world):
     world.run(0.3)
     rows = [node.replica.machine for node in world.nodes.values()]
     assert len({row.log_hash for row in rows}) == 1 == len({row.revision for row in rows})
+
+
+# ---- Status ----
+
+
+def test_how_far_a_member_is_that_is_silent_since_the_election_is_not_known(world):
+    away, other = world.followers()
+    world.isolate(label_of(away))
+    world.user().perform(("add", "x"))
+    assert other.replica is not None and world.leader().hand_over()
+    world.until(lambda: other.is_leading)
+    world.run(0.2)
+    known = {member["id"]: member["match_index"] for member in report_of(other)["members"]}
+    last_index = other.replica.raft.log.last_index
+    assert sorted(known.values(), key=str) == [last_index, last_index, None]
+    assert known[away.directory.self.identity] is None
