@@ -34,12 +34,13 @@ LAST_LINES = 30
 class FaultCluster:
     """All nodes of a cluster on this machine; `close` leaves no process behind, whatever state they are in."""
 
-    def __init__(self, data_dir: Path, size: int, *options: str) -> None:
+    def __init__(self, data_dir: Path, size: int, *options: str, app: tuple[str, ...] = APP) -> None:
         self.data_dir = data_dir
         self.directory = data_dir / NAME
         self.size = size
         self.labels = [f"n{number}" for number in range(1, size + 1)]
         self.options = options
+        self._app = app
         self._mark = uuid.uuid4().hex
         self._client: Client | None = None
         self._others: list[subprocess.Popen[Any]] = []
@@ -53,7 +54,7 @@ class FaultCluster:
     def start(self, label: str | None = None, *, seconds: int = 30, check: bool = True, **environment: str) -> Ran:
         """`conflux start` of all that doesn't run, or of one node."""
         is_first = not (self.directory / "cluster.json").exists()
-        first = ("--cluster-size", str(self.size), *APP) if is_first else ()
+        first = ("--cluster-size", str(self.size), *self._app) if is_first else ()
         only = ("--id", label) if label else ()
         options = (*first, *only, "--timeout", str(seconds), *self.options)
         ran = self.run("start", "--detach", "--json", *options, **environment)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.checker import Verdict
-from tests.faults.cluster import FaultCluster
+from tests.faults.cluster import APP, FaultCluster
 
 COUNTS = "conflux faults"
 JUDGEMENT = ("acknowledged", "lost", "twice", "illegal", "undecided")  # the last four are to be 0
@@ -19,11 +19,13 @@ JUDGEMENT = ("acknowledged", "lost", "twice", "illegal", "undecided")  # the las
 
 @pytest.fixture
 def make_cluster(tmp_path: Path) -> Iterator[Callable[..., FaultCluster]]:
-    """Starts clusters of the journal app."""
+    """Starts clusters, of the journal app unless another one is asked for."""
     clusters: list[FaultCluster] = []
 
-    def make(size: int = 3, *options: str, start: bool = True, **environment: str) -> FaultCluster:
-        cluster = FaultCluster(tmp_path / f"data{len(clusters)}", size, *options)
+    def make(
+        size: int = 3, *options: str, start: bool = True, app: tuple[str, ...] = APP, **environment: str
+    ) -> FaultCluster:
+        cluster = FaultCluster(tmp_path / f"data{len(clusters)}", size, *options, app=app)
         clusters.append(cluster)
         if start:
             cluster.start(**environment)
