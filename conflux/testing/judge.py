@@ -48,8 +48,8 @@ class Judge:
         placed: where each call took effect, by the call's number.
         events: (method, action, entry) of revisions 1, 2, 3 …
         terms: of the log's entries, by index.
-        states, revisions: after each entry; the first is the initial one.
-        states_of_revisions: the state after each action.
+        states, revisions, positions: after each entry; the first is the initial one.
+        states_of_revisions, positions_of_revisions: after each action.
     """
 
     def __init__(self, app: App[Any, Any], history: History) -> None:
@@ -58,8 +58,10 @@ class Judge:
         self.events: list[tuple[str, Any, Entry]] = []
         self.states: list[Any] = [app.reduce(None, None)]
         self.revisions = [0]
+        self.positions = [0]
         self.terms: dict[int, int] = {}  # of the log's entries, by index
         self.states_of_revisions: list[Any] = [self.states[0]]
+        self.positions_of_revisions = [0]
         self._app = app
         self._reduce = app.reduce
         self._history = history
@@ -85,6 +87,7 @@ class Judge:
                     opened += 1
             self.states.append(state)
             self.revisions.append(len(self.events))
+            self.positions.append(self._position)
 
     def _calls(self, state: Any, record: Calls, entry: Entry, header: Header) -> Any:
         expected = self._next_sequence.get(record.session)
@@ -117,6 +120,7 @@ class Judge:
         if type(outcome) is bytes:
             self.events.append((method, values.decode_trusted(outcome), entry))
             self.states_of_revisions.append(after)
+            self.positions_of_revisions.append(self._position)
             revision = len(self.events)
         self.placed[call.number] = Placed(self._position, entry, header, before, revision, outcome)
         return after
@@ -199,13 +203,17 @@ def _bytes(outcome: Outcome, call: Call) -> bytes:
     return outcome
 
 
-def check_order(judge: Judge, history: History) -> None:
+def check_order(judge: Judge, history: History) -> list[tuple[float, Read]]:
     """Calls and linearizable reads took effect between being asked and being answered; all reads show true states.
 
     Calls among themselves took effect in the order of the log. A read, or a call that changed nothing, may stand
     anywhere between the two actions around it: nobody could tell the difference.
+
+    Returns:
+        Each linearizable read, with a place among the positions of calls.
     """
     calls, everything = [], []
+    reads: list[tuple[float, Read]] = []
     for call in history.calls:
         placed = judge.placed.get(call.number)
         if placed is not None:
@@ -222,12 +230,16 @@ def check_order(judge: Judge, history: History) -> None:
         revision = _revision_of(judge, read)
         if read.linearizable:
             everything.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
-    everything += _placed_reads(judge, unnamed, everything)
+            reads.append((judge.positions[read.index] + 0.5, read))
+    for place, slotted in _placed_reads(judge, unnamed, everything):
+        everything.append(slotted)
+        reads.append((place, slotted.what))
     check_real_time(calls)
     check_real_time(everything)
+    return reads
 
 
-def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]) -> list[Slotted]:
+def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]) -> list[tuple[float, Slotted]]:
     """Reads through the node itself, which are told the state alone: it may have been that of several revisions.
 
     Each gets the first one that real time leaves it. A later one would leave less to the reads behind it, so a history
@@ -235,16 +247,17 @@ def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]
     """
     over = sorted((other.returned_s, other.slot) for other in others)
     highest = [0, *accumulate((slot for _, slot in over), max)]
-    placed: list[Slotted] = []
+    placed: list[tuple[float, Slotted]] = []
     for read in sorted(reads, key=lambda read: read.invoked_s):
-        earlier = [before.slot for before in placed if before.returned_s < read.invoked_s]
+        earlier = [before.slot for _, before in placed if before.returned_s < read.invoked_s]
         slot = max([highest[bisect_left(over, (read.invoked_s, 0))], *earlier])
         first = -(-slot // 2)
         behind = chain(range(first, len(judge.states_of_revisions)), reversed(range(first)))
         revision = next((each for each in behind if judge.states_of_revisions[each] == read.state), None)
         require(revision is not None, "a read shows a state that was: {}", read)
         assert revision is not None
-        placed.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
+        place = judge.positions_of_revisions[revision] + 0.5
+        placed.append((place, Slotted(2 * revision, read.invoked_s, read.returned_s, read)))
     return placed
 
 

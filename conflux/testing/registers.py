@@ -1,18 +1,20 @@
-"""The simulation's other app: registers with compare-and-set, whose history is searched from what clients saw alone."""
+"""The simulation's other app: registers with compare-and-set, whose history is judged by what clients saw alone."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from math import inf
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyrsistent import PMap, pmap
 
 from conflux.app import App
 from conflux.client.committed import Committed
 from conflux.errors import Closed, MethodRejected, NotApplied, UnknownMethod
-from conflux.testing.history import Call, History
-from conflux.testing.search import Operation, Verdict, search
+from conflux.testing.history import Call, History, Read
+from conflux.testing.judge import Judge
+from conflux.testing.search import Operation, Verdict, is_proof, search
 from conflux.testing.violation import require
 
 CALLS_OF_ONE_REGISTER = 16  # then comes another: a search takes the longer the more there is in it
@@ -20,6 +22,7 @@ VALUES = 4  # few, so that a compare often finds what it expects
 READ = "read"
 
 Registers = PMap[str, int]
+_Dated: TypeAlias = tuple[float, Operation]  # with its place in the log; infinite where it has none
 
 
 def registers() -> App[Registers, dict[str, Any]]:
@@ -56,24 +59,43 @@ def draw_registers_call(random: Random, number: int) -> tuple[str, list[Any]]:
     return "compare_and_set", [register, random.randrange(VALUES), random.randrange(VALUES)]
 
 
-def check_registers(history: History, *, refusals_are_proof: bool) -> Counter[str]:
-    """Search the history of each register; gives how many searches ended how."""
-    by_register: defaultdict[str, list[Operation]] = defaultdict(list)
+def check_registers(
+    judge: Judge, history: History, reads: list[tuple[float, Read]], *, refusals_are_proof: bool
+) -> Counter[str]:
+    """Find an order for the history of each register; gives how many looks for one ended how.
+
+    The log's order is tried first: where it explains what all clients were told, it is proof like any other. Where it
+    does not, the search says whether one does.
+
+    Args:
+        reads: the linearizable ones, each with a place among the positions of calls.
+    """
+    by_register: defaultdict[str, list[_Dated]] = defaultdict(list)
     for call in history.calls:
         if (operation := _operation_of(call, refusals_are_proof=refusals_are_proof)) is not None:
-            by_register[call.args[0]].append(operation)
+            placed = judge.placed.get(call.number)
+            by_register[call.args[0]].append((placed.position if placed else inf, operation))
     counts: Counter[str] = Counter()
-    for register, operations in by_register.items():
+    for register, dated in by_register.items():
+        operations = [operation for _, operation in dated]
         over_s = max(operation.invoked_s for operation in operations)
-        reads = [
-            Operation((READ,), read.state.get(register, 0), read.invoked_s, read.returned_s)
-            for read in history.reads
-            if read.linearizable and operations[0].invoked_s <= read.invoked_s <= over_s
+        dated += [
+            (position, Operation((READ,), read.state.get(register, 0), read.invoked_s, read.returned_s))
+            for position, read in reads
+            if operations[0].invoked_s <= read.invoked_s <= over_s
         ]
-        verdict = search([*operations, *reads], register_model, 0)
+        verdict = _verdict(dated)
         require(verdict is not Verdict.ILLEGAL, "a register's history is linearizable: {}: {}", register, operations)
         counts[f"histories of registers: {verdict.value}"] += 1
     return counts
+
+
+def _verdict(dated: list[_Dated]) -> Verdict:
+    in_order = sorted(dated, key=lambda each: (each[0], each[1].invoked_s))
+    happened = [operation for place, operation in in_order if place < inf or operation.returned_s < inf]
+    if is_proof(happened, register_model, 0):
+        return Verdict.LINEARIZABLE
+    return search([operation for _, operation in dated], register_model, 0)
 
 
 def register_model(state: Any, what: Any, told: Any) -> tuple[Any] | None:

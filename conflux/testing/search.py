@@ -65,6 +65,24 @@ def search(operations: Sequence[Operation], model: Model, initial: Hashable, loo
     return Verdict.ILLEGAL
 
 
+def is_proof(order: Sequence[Operation], model: Model, initial: Hashable) -> bool:
+    """Does this order keep to real time, and would the object have said in it what was told?
+
+    One such order is all that linearizability asks for, wherever it comes from. It must hold every operation of which
+    somebody was told; of the others, those that can't stand where they do are left out.
+    """
+    state, latest_s = initial, -inf
+    for operation in order:
+        after = model(state, operation.what, operation.told)
+        if after is None and operation.returned_s == inf:
+            continue
+        latest_s = max(latest_s, operation.invoked_s)
+        if after is None or operation.returned_s < latest_s:  # over before one that stands before it had begun
+            return False
+        (state,) = after
+    return True
+
+
 def _next_ones(ordered: Sequence[Operation], done: int) -> list[int]:
     """Those that may come next: not done, and begun before any other that is not done was over."""
     found = []

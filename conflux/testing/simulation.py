@@ -204,12 +204,12 @@ class Simulation:
         judge = Judge(self._app, history)
         judge.run_again(self.commits.log)
         check_calls(judge, history.calls, refusals_are_proof=not self.weather.network.duplicates_requests)
-        check_order(judge, history)
+        reads = check_order(judge, history)
         for watched in history.watches:
             check_watch(judge, watched)
         if self._is_own and self.weather.registers:
             proof = not self.weather.network.duplicates_requests
-            self.cluster.counts += check_registers(history, refusals_are_proof=proof)
+            self.cluster.counts += check_registers(judge, history, reads, refusals_are_proof=proof)
         elif self._is_own:
             self._check_journal(judge)
         else:

@@ -10,7 +10,7 @@ import pytest
 
 from conflux.testing import Simulation, Violation, Weather
 from conflux.testing.registers import register_model
-from conflux.testing.search import Operation, Verdict, search
+from conflux.testing.search import Operation, Verdict, is_proof, search
 
 PUT, CAS, READ = "put", "compare_and_set", "read"
 
@@ -95,6 +95,29 @@ def test_the_search_agrees_with_trying_everything():
         assert (found is Verdict.LINEARIZABLE) == by_hand(history), history
         verdicts.add(found)
     assert verdicts == {Verdict.LINEARIZABLE, Verdict.ILLEGAL}
+
+
+def test_what_proves_a_history_is_an_order_that_the_search_would_find_too():
+    random = Random(11)
+    proven = 0
+    for _ in range(400):
+        history = random_history(random)
+        orders = [is_proof(order, register_model, 0) for order in permutations(history)]
+        assert any(orders) == (search(history, register_model, 0) is Verdict.LINEARIZABLE), history
+        proven += any(orders)
+    assert 0 < proven < 400
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        [((READ,), 1, 2, 3), ((PUT, 1), True, 0, 1)],
+        [((PUT, 1), True, 2, 3), ((READ,), 1, 0, 1)],
+        [((CAS, 0, 1), (0,), 0, 1)],
+    ],
+)
+def test_an_order_that_the_object_or_the_clock_contradicts_proves_nothing(order):
+    assert not is_proof([Operation(*each) for each in order], register_model, 0)
 
 
 def test_registers_under_weather_are_linearizable():
