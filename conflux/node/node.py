@@ -233,7 +233,7 @@ class Node:
                 waits.append(0.02)
             if self.snapshots is not None and self.snapshots.waits:
                 waits.append(0.01)
-            if self._owes_commit_since_s is not None:
+            if self._owes_commit_since_s is not None and not replica.is_stuck:
                 waits.append(max(0.0, self._owes_commit_since_s + ANNOUNCE_COMMIT_SECONDS - now_s))
             if replica.may_write_commit_index:
                 waits.append(max(0.0, self._idle_since_s + IDLE_COMMIT_SECONDS - now_s))

@@ -14,6 +14,7 @@ from conflux.node import directory as directories
 from conflux.node.node import Node
 from conflux.node.status import report_of
 from conflux.raft.effects import RoleName
+from conflux.raft.messages import Envelope, VoteRequest
 from conflux.wire import values
 from conflux.wire.clients import (
     CLIENTS,
@@ -86,6 +87,26 @@ def test_followers_hear_what_is_committed_before_the_next_heartbeat(world):
     world.user().perform(("add", "x"))
     world.run(0.02)
     assert states(world) == [["x"]] * 3
+
+
+def test_a_leader_whose_disk_has_no_room_for_a_new_term_does_not_spin_over_a_commit_that_it_owes(world):
+    """Found by `conflux simulate --weather churn`: it owed its followers a commit, and waited for nothing."""
+    leader, other = world.leader(), world.followers()[0]
+    user = world.user()
+    user.open()
+    world.run(0.2)
+    user.send(user.request(("add", "x")))
+    while not leader.replica.raft.owes_commit:
+        world.step(0.0001)
+    world.step(0.0001)  # now it knows since when
+    world.disk(label_of(leader)).is_full = True
+    raft = leader.replica.raft
+    request = VoteRequest(pre=False, transfer=True, last_index=raft.log.last_index, last_term=raft.term)
+    other.links.send_raft(Envelope(other.directory.self.identity, raft.identity, raft.term + 1, request))
+    world.step(0.0001)
+    assert leader.replica.is_stuck
+    world.run(0.05)
+    assert leader.wait_s() > 0
 
 
 def test_heartbeats_keep_no_follower_from_writing_down_what_is_committed(world):
