@@ -16,6 +16,9 @@ A **method** judges a request against the provisional state on the leader. It re
 dispatched), or it raises or returns an exception (rejected). A **reducer** folds an action into the state. It is a
 pure function: `state is None` at the start, `action is None` when it is asked for the initial state, it never mutates
 what it is given, and it returns the very same state for an action that it doesn't know. Both are synchronous.
+
+A state that is not made of the codec's values brings two functions more, both pure: **dump** gives what stands for it
+on disk, on the wire and in hashes, and **load** makes the state from that again.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ Method = Callable[..., Any]
 Reducer = Callable[[State | None, Action | None], State]
 AnyMethod = TypeVar("AnyMethod", bound=Method)
 AnyReducer = TypeVar("AnyReducer", bound=Callable[[Any, Any], Any])
+AnyConverter = TypeVar("AnyConverter", bound=Callable[[Any], Any])
 
 
 class App(Generic[State, Action]):
@@ -44,7 +48,11 @@ class App(Generic[State, Action]):
         methods: name → function(state, *args) → action | None | exception.
         reduce: function(state, action) → state.
         name: stands in the cluster's formation; a node with another app doesn't join.
-        version: raise it whenever methods or reducer would treat an action of the past differently.
+        version: raise it whenever methods or reducer would treat an action of the past differently, and whenever `dump`
+            would give something else for a state.
+        dump: function(state) → what a state may be made of: None, bool, int, float, str, bytes, list, dict with str
+            keys, `pvector`, `pmap`. It stands for the state wherever that leaves the reducer.
+        load: function(what `dump` gave) → state. `dump(load(x))` is `x`.
     """
 
     def __init__(
@@ -54,9 +62,13 @@ class App(Generic[State, Action]):
         *,
         name: str | None = None,
         version: int = 1,
+        dump: Callable[[State], Any] | None = None,
+        load: Callable[[Any], State] | None = None,
     ) -> None:
         self.methods: dict[str, Method] = dict(methods or {})
         self.reduce: Callable[[Any, Any], Any] | None = reduce
+        self.dump: Callable[[Any], Any] | None = dump
+        self.load: Callable[[Any], Any] | None = load
         self.name = name or "app"
         self.named = name is not None
         self.version = version
@@ -71,6 +83,16 @@ class App(Generic[State, Action]):
         self.reduce = function
         return function
 
+    def dumper(self, function: AnyConverter) -> AnyConverter:
+        """Decorator: the function becomes `dump`."""
+        self.dump = function
+        return function
+
+    def loader(self, function: AnyConverter) -> AnyConverter:
+        """Decorator: the function becomes `load`."""
+        self.load = function
+        return function
+
     def problems(self) -> list[str]:
         """What keeps this app from being run, a sentence each; empty where nothing does."""
         found = []
@@ -78,12 +100,16 @@ class App(Generic[State, Action]):
             found.append("the app has no reducer (decorate one with @app.reducer)")
         if not self.methods:
             found.append("the app has no method (decorate one with @app.method)")
-        functions: dict[str, object] = {**self.methods, "the reducer": self.reduce}
+        if (self.dump is None) != (self.load is None):
+            there, missing = ("load", "dump") if self.dump is None else ("dump", "load")
+            found.append(f"the app has {there} and no {missing}: give both, or neither")
+        others = {"the reducer": self.reduce, "the app's dump": self.dump, "the app's load": self.load}
+        functions: dict[str, object] = {**self.methods, **others}
         for name, function in functions.items():
             if function is not None and not callable(function):
                 found.append(f"{name} is not callable")
             elif inspect.iscoroutinefunction(function):
-                found.append(f"{name} must not be async: methods and reducers are synchronous")
+                found.append(f"{name} must not be async: all that an app brings is synchronous")
         if type(self.version) is not int or self.version < 1:
             found.append("version must be a whole number from 1 on")
         return found

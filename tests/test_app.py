@@ -24,6 +24,10 @@ def reduce(state: Any, action: Any) -> Any:
     return state or 0
 
 
+def parse(text: str) -> Any:
+    return text
+
+
 # ---- Making one ----
 
 
@@ -31,6 +35,8 @@ def test_decorators_give_back_the_function_and_keep_it_under_its_name():
     app: App[Any, Any] = App()
     assert app.method(act) is act and app.reducer(reduce) is reduce
     assert (app.methods, app.reduce, app.problems()) == ({"act": act}, reduce, [])
+    assert app.dumper(repr) is repr and app.loader(parse) is parse
+    assert (app.dump, app.load, app.problems()) == (repr, parse, [])
 
 
 def test_methods_and_reducer_may_be_given_at_once_and_the_mapping_stays_the_callers():
@@ -64,6 +70,10 @@ async def act_later(state: Any) -> Any:
         (App({"act": act}, 5), "the reducer is not callable"),
         (App({"act": act_later}, reduce), "act must not be async"),
         (App({"act": act}, act_later), "the reducer must not be async"),
+        (App({"act": act}, reduce, dump=repr), "the app has dump and no load: give both, or neither"),
+        (App({"act": act}, reduce, load=repr), "the app has load and no dump: give both, or neither"),
+        (App({"act": act}, reduce, dump=5, load=repr), "the app's dump is not callable"),
+        (App({"act": act}, reduce, dump=repr, load=act_later), "the app's load must not be async"),
         (App({"act": act}, reduce, version=0), "version must be a whole number"),
         (App({"act": act}, reduce, version="2"), "version must be a whole number"),
         (App({"act": act}, reduce, version=True), "version must be a whole number"),

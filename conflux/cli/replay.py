@@ -95,5 +95,5 @@ def _beginning(saved: SavedLog, chunks: Iterator[bytes], app: App[Any, Any]) -> 
     if base is None:
         return Machine.initial(app)
     fields = decode_fields(base.fields)
-    steps = decode_slices(fields, chunks, index=base.index, term=base.term, bytes_total=base.body_bytes)
+    steps = decode_slices(fields, chunks, app, index=base.index, term=base.term, bytes_total=base.body_bytes)
     return next(machine for machine in steps if machine is not None)

@@ -28,6 +28,7 @@ from conflux.node.options import NodeOptions
 from conflux.node.past import Found
 from conflux.node.status import members_of, report_of
 from conflux.raft.effects import RoleChanged
+from conflux.store.dumps import state_of
 from conflux.store.past import PastState
 from conflux.transport.interface import Channel
 from conflux.transport.keys import ClusterKey
@@ -117,6 +118,7 @@ class Conflux:
         except BaseException:
             _release(self._key)
             raise
+        self._app = app
         self._dispatcher = Dispatcher()
         self._caller = LocalCaller(self._node, SystemClock())
         self._loop = Loop(self._node, self._caller)
@@ -255,10 +257,11 @@ class Conflux:
 
         self._caller.run_soon(job)
         try:
-            return future.result(timeout)
+            found = future.result(timeout)
         except TimeoutError:
             future.cancel()
             raise NotApplied("no leader confirmed the read in time") from None
+        return found if revision_only else state_of(self._app, found)
 
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, wait: str) -> Future[Committed]:
         self._check_usable()

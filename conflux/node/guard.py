@@ -19,6 +19,7 @@ from conflux.node.inquiry import Inquiry
 from conflux.node.replays import Replays
 from conflux.node.replica import Replica
 from conflux.raft.configuration import majority
+from conflux.store.dumps import encoder_of
 from conflux.store.hash_points import Ballot, HashPoint, Verdict, Vote, vote_of
 from conflux.store.machine import Machine, contradicted
 from conflux.wire.peers import AskStateHash, HashedPoint, Hashes, StateHashThere
@@ -53,8 +54,8 @@ class Guard:
         pause_s: float,
         patience_s: float,
     ) -> None:
-        assert app.reduce is not None
         self._replica = replica
+        self._encode = encoder_of(app)
         self._send = send
         self._label_of = label_of
         self._clock = clock
@@ -67,7 +68,7 @@ class Guard:
         self._told_s = 0.0
         self._split_since_s: float | None = None
         self._second_look: HashPoint | None = None  # at the state of the newest hash point that was looked at twice
-        self._replays = Replays(replica, app.reduce, send)
+        self._replays = Replays(replica, app, send)
         self._trouble: ConfluxError | None = None  # the one that was told, and inquired into
         self._inquiry: Inquiry | None = None
 
@@ -280,7 +281,7 @@ class Guard:
             self._second_look = None  # one that began at an older point is of no interest any more, done or not
             known = self._replays.state_at(newest.revision)
             if known is not None and self._replica.machine.revision > newest.revision:
-                self._second_look = HashPoint(newest.revision, known.state)
+                self._second_look = HashPoint(newest.revision, known.state, self._encode)
             return self._second_look is not None
         if not look.done and not look.work() and look.digest != newest.digest and self._replica.failure is None:
             text = f"the state of revision {newest.revision} changed after it was reached"

@@ -89,7 +89,7 @@ class Node:
         self.candidates = Candidates()
         self.guard: Guard | None = None
         self.ticker = Ticker(options.heartbeat_interval_ms / 1000, now_s)
-        self.state_hashes = StateHashes()
+        self.state_hashes = StateHashes(app)
         self.on_local_message: Callable[[Any], None] = lambda message: None
         self.on_applied: Callable[[Entry, Machine], None] = lambda entry, machine: None
         self.on_role_changed: Callable[[RoleChanged], None] = lambda change: None
@@ -432,7 +432,7 @@ class Node:
         )
         self.past = Past(self.replica, storage, self._app, self._clock)
         self.desk.readers = Readers(
-            self.replica, self._clock, self._random, self.desk.reply, self.links.send, self.past
+            self.replica, self._app, self._clock, self._random, self.desk.reply, self.links.send, self.past
         )
         self.desk.watchers = Watchers(self.replica.raft.log, mine.label, self.desk.reply)
         self.desk.watchers.installed(machine.index, machine.revision)

@@ -9,15 +9,16 @@ from random import Random
 from typing import Any
 
 from conflux import limits
+from conflux.app import App
 from conflux.errors import Busy, MalformedValue
 from conflux.node.clock import Clock
 from conflux.node.origin import Origin
 from conflux.node.past import Found, Past
 from conflux.node.replica import Replica
+from conflux.store.dumps import encoder_of
 from conflux.store.past import PastState
 from conflux.wire.clients import Code, Consistency, Read, ReadAt, ReadMore, Refused, StatePart, Working
 from conflux.wire.peers import AskReadIndex, ReadIndex
-from conflux.wire.states import encode_slices
 
 PART_BYTES = 512 * limits.KIB
 SLICE_SECONDS = 0.002
@@ -84,6 +85,7 @@ class Readers:
     def __init__(
         self,
         replica: Replica,
+        app: App[Any, Any],
         clock: Clock,
         random: Random,
         reply: Callable[[Origin, Any], object],
@@ -91,6 +93,7 @@ class Readers:
         past: Past,
     ) -> None:
         self._replica = replica
+        self._encode_state = encoder_of(app)
         self._clock = clock
         self._reply = reply
         self._ask = ask
@@ -271,7 +274,7 @@ class Readers:
     def _answer_with(self, origin: Origin, request: int, revision: int, index: int, state: Any) -> None:
         encoding = self._encodings.get(revision)
         if encoding is None:
-            encoding = _Encoding(revision, index, encode_slices(state), self._clock.monotonic_s())
+            encoding = _Encoding(revision, index, self._encode_state(state), self._clock.monotonic_s())
             self._encodings[revision] = encoding
         if encoding.slices is None:
             self._send_part(encoding, origin, request, 0)

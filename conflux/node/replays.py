@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from conflux import limits
+from conflux.app import App
 from conflux.node.replica import Replica
 from conflux.store.machine import Machine
 from conflux.store.records import header_of
@@ -32,9 +33,9 @@ class Replays:
         send: sends a message to a member.
     """
 
-    def __init__(self, replica: Replica, reduce: Callable[[Any, Any], Any], send: Callable[[str, Any], object]) -> None:
+    def __init__(self, replica: Replica, app: App[Any, Any], send: Callable[[str, Any], object]) -> None:
         self._replica = replica
-        self._reduce = reduce
+        self._app = app
         self._send = send
         self._kept: deque[Known] = deque(maxlen=STATES_KEPT)
         self._answers: dict[str, _Answer] = {}
@@ -66,7 +67,7 @@ class Replays:
         base = kept[-1] if kept else None
         if base is None or last_revision > machine.revision or base.revision + 1 < self._first_held_revision():
             return None
-        return Replay(self._reduce, log.entries, first=log.first_index, last=machine.index, base=base)
+        return Replay(self._app, log.entries, first=log.first_index, last=machine.index, base=base)
 
     def _first_held_revision(self) -> int:
         """The first revision whose action the log still holds, or the next one's."""

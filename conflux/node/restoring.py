@@ -14,7 +14,7 @@ def read_machine(snapshot: Snapshot, app: App[object, object]) -> Iterator[Machi
     """The machine that a snapshot holds, at last; None while there's more to do.
 
     Raises:
-        ConfluxError: it is of another app, or of another version of it.
+        ConfluxError: it is of another app, or of another version of it, or the app's `load` makes no state of it.
         Damaged: it doesn't decode.
         SnapshotDamaged: a chunk's checksum is wrong.
     """
@@ -22,7 +22,8 @@ def read_machine(snapshot: Snapshot, app: App[object, object]) -> Iterator[Machi
     fields = image.decode_fields(header.fields)
     image.check_app(fields, app)
     chunks = (snapshot.chunk(number) for number in range(snapshot.chunk_count))
-    return image.decode_slices(fields, chunks, index=header.index, term=header.term, bytes_total=snapshot.body_bytes)
+    where = {"index": header.index, "term": header.term}
+    return image.decode_slices(fields, chunks, app, **where, bytes_total=snapshot.body_bytes)
 
 
 def restored_machine(storage: Storage, app: App[object, object]) -> Machine | None:

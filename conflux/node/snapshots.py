@@ -152,7 +152,7 @@ class Snapshotter:
         except StorageFailed as error:
             self._give_up(str(error))
             return
-        self._pieces = image.encode_body(machine)
+        self._pieces = image.encode_body(machine, self._app)
         self._buffer.clear()
         self._entries = self._bytes = 0
 

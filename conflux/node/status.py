@@ -6,8 +6,10 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
+from conflux.app import App
 from conflux.errors import Diverged
 from conflux.raft.roles import Leader
+from conflux.store.dumps import encoder_of
 from conflux.store.hash_points import HashPoint
 from conflux.store.machine import Machine
 from conflux.store.membership import Membership
@@ -25,7 +27,8 @@ class StateHashes:
     This is for people to look at: the guard judges by the hash points alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, app: App[Any, Any]) -> None:
+        self._encode = encoder_of(app)
         self._point: HashPoint | None = None
         self._next: HashPoint | None = None
 
@@ -42,7 +45,7 @@ class StateHashes:
     def begin(self, machine: Machine) -> None:
         """Begin to hash this state, unless it is, or another one is under way."""
         if (self._next is None or self._next.done) and (self._point is None or self._point.revision < machine.revision):
-            self._next = HashPoint(machine.revision, machine.state)
+            self._next = HashPoint(machine.revision, machine.state, self._encode)
 
     @property
     def has_work(self) -> bool:

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from conflux.app import App
+from conflux.store.dumps import copied, encoder_of
 from conflux.wire import values
-from conflux.wire.state_decoder import decode_state
-from conflux.wire.states import encode_state
 
 
 class ImpureFunction(Exception):
@@ -24,35 +24,42 @@ def is_on() -> bool:
     return sys.flags.dev_mode
 
 
-def check_reducer(reduce: Callable[[Any, Any], Any], state: Any, action: bytes) -> None:
+def check_reducer(app: App[Any, Any], state: Any, action: bytes) -> None:
     """Run the reducer twice on copies of the state.
 
     Raises:
         ImpureFunction: it changes the state that it is given, or gives two different states for one action.
-        MalformedValue: the new state holds what a state can't hold.
+        MalformedValue: the new state holds what a state can't hold, or its `dump` and `load` don't give it back.
     """
-    before = encode_state(state)
+    assert app.reduce is not None
+    before = _encoding(app, state)
     results = []
     for _ in range(2):
-        copy = decode_state(before)
-        results.append(encode_state(reduce(copy, values.decode_trusted(action))))
-        if encode_state(copy) != before:
+        copy = copied(app, state)
+        after = app.reduce(copy, values.decode_trusted(action))
+        results.append(_encoding(app, after))
+        if _encoding(app, copy) != before:
             raise ImpureFunction("the reducer changes the state that it is given: make a new one")
     if results[0] != results[1]:
         raise ImpureFunction("the reducer gives two different states for one action: it depends on something else")
+    copied(app, after)
 
 
-def check_method(function: Callable[..., Any], state: Any, arguments: list[Any]) -> None:
+def check_method(app: App[Any, Any], function: Callable[..., Any], state: Any, arguments: list[Any]) -> None:
     """Run a method on a copy of the state.
 
     Raises:
         ImpureFunction: it changes the state that it is given.
     """
-    before = encode_state(state)
-    copy = decode_state(before)
+    before = _encoding(app, state)
+    copy = copied(app, state)
     packed = values.encode(arguments)
     try:
         function(copy, *values.decode(packed))
     finally:
-        if encode_state(copy) != before:
+        if _encoding(app, copy) != before:
             raise ImpureFunction("the method changes the state that it is given: only a reducer makes a new one")
+
+
+def _encoding(app: App[Any, Any], state: Any) -> bytes:
+    return b"".join(encoder_of(app)(state))

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from conflux.errors import MalformedValue
+from conflux.store.dumps import Encode
 from conflux.wire.peers import HashedPoint, Hashes
 from conflux.wire.states import DIGEST_BYTES, encode_slices
 
@@ -20,9 +21,21 @@ NO_ENCODING = b""  # what stands for the hash of a state that has none
 
 
 class HashPoint:
-    """A state that is being hashed, in slices between turns."""
+    """A state that is being hashed, in slices between turns.
 
-    def __init__(self, revision: int, state: Any, *, index: int = 0, log_hash: bytes = bytes(DIGEST_BYTES)) -> None:
+    Args:
+        encode: of the app whose state it is.
+    """
+
+    def __init__(
+        self,
+        revision: int,
+        state: Any,
+        encode: Encode = encode_slices,
+        *,
+        index: int = 0,
+        log_hash: bytes = bytes(DIGEST_BYTES),
+    ) -> None:
         self.revision = revision
         self.index = index
         self.log_hash = log_hash
@@ -31,7 +44,7 @@ class HashPoint:
         self.problem: str | None = None  # why the state has no encoding
         self.bytes_total = 0
         self._hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
-        self._slices: Iterator[bytes] | None = encode_slices(state)
+        self._slices: Iterator[bytes] | None = encode(state)
 
     @classmethod
     def known(cls, revision: int, digest: bytes, bytes_total: int, *, index: int, log_hash: bytes) -> HashPoint:

@@ -10,7 +10,7 @@ bytes. The body is made in small pieces, so that the loop goes on between them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -19,14 +19,13 @@ from pyrsistent import PMap, pmap
 
 from conflux.app import App
 from conflux.errors import ConfluxError, Damaged, MalformedValue
+from conflux.store.dumps import Loading, proven
 from conflux.store.hash_points import HashPoint
 from conflux.store.machine import Machine
 from conflux.store.membership import Membership
 from conflux.store.records import MembersChanged, members_changed
 from conflux.store.session import Segment, Session
 from conflux.wire.clients import Outcome
-from conflux.wire.state_decoder import StateDecoder
-from conflux.wire.states import encode_slices
 
 IMAGE_VERSION = 1
 PARTS_PER_STEP = 16
@@ -128,11 +127,12 @@ def check_app(fields: Fields, app: App[object, object]) -> None:
             raise ConfluxError(f"the snapshot is of {what} {there}, not {here}")
 
 
-def encode_body(machine: Machine) -> Iterator[bytes]:
+def encode_body(machine: Machine, app: App[object, object]) -> Iterator[bytes]:
     """The body, in small pieces.
 
     Raises:
-        MalformedValue: a part of the state is of a type that a state can't hold.
+        MalformedValue: a part of the state is of a type that a state can't hold, or the app can't load it again; maybe
+            only at the end.
     """
     for number in sorted(machine.sessions):
         session = machine.sessions[number]
@@ -140,11 +140,11 @@ def encode_body(machine: Machine) -> Iterator[bytes]:
         for segment in session.segments:
             yield _part(_segment_part(segment))
     yield _END
-    yield from encode_slices(machine.state)
+    yield from proven(app, machine.state)
 
 
 def decode_slices(
-    fields: Fields, chunks: Iterable[bytes], *, index: int, term: int, bytes_total: int
+    fields: Fields, chunks: Iterable[bytes], app: App[object, object], *, index: int, term: int, bytes_total: int
 ) -> Iterator[Machine | None]:
     """The machine that `encode_fields` and `encode_body` were asked to keep, at last; None while there's more to do.
 
@@ -154,15 +154,16 @@ def decode_slices(
 
     Raises:
         Damaged: these bytes hold none.
+        ConfluxError: the app's `load` makes no state of it, or not the one that was kept.
     """
-    reader = _BodyReader(bytes_total)
+    reader = _BodyReader(app, bytes_total)
     try:
         for chunk in chunks:
             reader.feed(chunk)
             while reader.step():
                 yield None
             yield None
-        sessions, state = reader.finish()
+        sessions, state = yield from reader.finish()
     except (ValueError, MalformedValue) as error:  # msgspec's errors are of the first kind
         raise Damaged(f"a snapshot's body does not decode: {error}") from error
     if len(sessions) != fields.sessions:
@@ -198,12 +199,12 @@ def decode_slices(
 class _BodyReader:
     """Takes a body bit by bit: sessions first, then the state."""
 
-    def __init__(self, bytes_total: int) -> None:
+    def __init__(self, app: App[object, object], bytes_total: int) -> None:
         self._buffer = bytearray()
         self._heads: list[_SessionHead] = []
         self._segments: dict[int, list[Segment]] = {}
         self._in_state = False
-        self._state = StateDecoder(bytes_total)
+        self._state = Loading(app, bytes_total)
 
     def feed(self, chunk: bytes) -> None:
         """The next bytes."""
@@ -233,13 +234,14 @@ class _BodyReader:
         del self._buffer[:place]
         return self._in_state
 
-    def finish(self) -> tuple[dict[int, Session], Any]:
-        """Sessions and state."""
+    def finish(self) -> Generator[None, None, tuple[dict[int, Session], Any]]:
+        """Sessions and state; yields while there's more to do."""
         while self.step():
             pass
         if not self._in_state:
             raise MalformedValue("the end is missing")
-        return {head.id: _session(head, self._segments[head.id]) for head in self._heads}, self._state.finish()
+        state = yield from self._state.finish()
+        return {head.id: _session(head, self._segments[head.id]) for head in self._heads}, state
 
     def _next_part(self, place: int) -> bytes | None:
         """The part that stands at `place`; empty: the last one was before it. None: it isn't there yet."""

@@ -15,9 +15,10 @@ from pyrsistent import PMap, pmap
 
 from conflux import limits
 from conflux.app import App
-from conflux.errors import ConfluxError, Diverged
+from conflux.errors import ConfluxError, Diverged, MalformedValue
 from conflux.raft.entry import Entry
 from conflux.store import development, records
+from conflux.store.dumps import copied, encoder_of
 from conflux.store.hash_points import HashPoint
 from conflux.store.membership import NOBODY, Membership
 from conflux.store.records import Calls, Header, MembersChanged, SessionClosed, SessionOpened, StateHash
@@ -62,9 +63,15 @@ class Machine(Struct, frozen=True, kw_only=True):
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise ConfluxError(f"the reducer fails at the initial state: {reason}") from error
-        point = HashPoint(0, state).finish()
-        if point.problem:
-            raise ConfluxError(f"the reducer's initial state can't be kept: {point.problem}")
+        point = HashPoint(0, state, encoder_of(app)).finish()
+        problem = point.problem
+        if problem is None and app.load is not None:
+            try:
+                copied(app, state)
+            except MalformedValue as error:
+                problem = str(error)
+        if problem:
+            raise ConfluxError(f"the reducer's initial state can't be kept: {problem}")
         return cls(index=0, term=0, revision=0, state=state, hash_point=point)
 
     @property
@@ -94,6 +101,7 @@ class Step:
         self.sessions = machine.sessions
         self.membership = machine.membership
         self._machine = machine
+        self._app = app
         self._reduce: Callable[[Any, Any], Any] = app.reduce
         self._checks = development.is_on()
         self._opened = 0
@@ -118,7 +126,7 @@ class Step:
     def reduce(self, action: bytes) -> None:
         """Fold one action, decoded from its bytes as every node decodes it."""
         if self._checks:
-            development.check_reducer(self._reduce, self.state, action)
+            development.check_reducer(self._app, self.state, action)
         self.state = self._reduce(self.state, values.decode_trusted(action))
         self.revision += 1
 
@@ -158,7 +166,8 @@ class Step:
         point, earlier = before.hash_point, before.earlier_points
         if since > limits.HASH_POINT_BYTES_MIN and point.is_shorter_than(since):
             earlier = (*earlier, point)[-limits.HASH_POINTS_KEPT + 1 :]
-            point, since = HashPoint(self.revision, self.state, index=self.index, log_hash=log_hash), 0
+            encode = encoder_of(self._app)
+            point, since = HashPoint(self.revision, self.state, encode, index=self.index, log_hash=log_hash), 0
         return Machine(
             index=self.index,
             term=self.term,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from conflux import limits
+from conflux.app import App
+from conflux.store.dumps import encoder_of
 from conflux.store.hash_points import NO_ENCODING, HashPoint
 from conflux.store.history import ReadEntries, entry_of_revision, events_of
 from conflux.usercode import user_code
@@ -33,12 +35,12 @@ class Replay:
         first, last: the bounds of the log that may be read; it holds all actions after `base`.
     """
 
-    def __init__(
-        self, reduce: Callable[[Any, Any], Any], read: ReadEntries, *, first: int, last: int, base: Known
-    ) -> None:
+    def __init__(self, app: App[Any, Any], read: ReadEntries, *, first: int, last: int, base: Known) -> None:
+        assert app.reduce is not None
         self.state_hash: bytes | None = None  # once `work` is through
         self.base_revision = base.revision
-        self._reduce = reduce
+        self._reduce: Callable[[Any, Any], Any] = app.reduce
+        self._encode = encoder_of(app)
         self._read = read
         self._first = first
         self._last = last
@@ -74,7 +76,7 @@ class Replay:
             if event.revision == revision:
                 break
         self._known.append(Known(revision, state))
-        point = HashPoint(revision, state)
+        point = HashPoint(revision, state, self._encode)
         while point.work():
             yield
         self.state_hash = point.digest or NO_ENCODING

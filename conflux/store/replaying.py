@@ -9,9 +9,10 @@ from typing import Any
 from conflux.app import App
 from conflux.errors import ConfluxError, Diverged
 from conflux.raft.entry import Entry
+from conflux.store.dumps import encoder_of
 from conflux.store.machine import Machine, fold
 from conflux.store.records import StateHash, header_of, records_of
-from conflux.wire.states import digest, encode_slices
+from conflux.wire.states import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def replay(machine: Machine, entries: Iterable[Entry], app: App[Any, Any]) -> Re
         compared = [revision for revision in _hashed(entry) if machine.point_at(revision) is not None]
         agreed = compared[-1] if compared else agreed
         machine = after
-    return Replayed(machine.revision, machine.state, digest(encode_slices(machine.state)), agreed)
+    return Replayed(machine.revision, machine.state, digest(encoder_of(app)(machine.state)), agreed)
 
 
 def _hashed(entry: Entry) -> list[int]:

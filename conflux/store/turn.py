@@ -226,7 +226,7 @@ class Turn:
         inside.log_time_s = self._log_time_s
         try:
             if development.is_on():
-                development.check_method(function, self._step.state, arguments)
+                development.check_method(self._app, function, self._step.state, arguments)
             action = function(self._step.state, *arguments)
         except (Exception, SystemExit) as error:  # whatever a user's method raises is its answer
             return self._rejected(error)

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
-from conflux.errors import DiskFull, StorageFailed
+from conflux.errors import DiskFull, MalformedValue, StorageFailed
 from conflux.node import directory as directories
 from conflux.node.node import Node
 from conflux.raft.effects import RoleChanged
 from conflux.raft.entry import Entry
+from conflux.store.dumps import copied, dumped
 from conflux.store.machine import Machine
 from conflux.testing.clock import SimulatedClock
 from conflux.testing.disk import Platter, SimulatedCrash, SimulatedDisk
 from conflux.testing.ends import NodeEnd
-from conflux.testing.violation import require
-from conflux.wire.state_decoder import decode_state
-from conflux.wire.states import encode_state
+from conflux.testing.violation import Violation, require
 
 if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster
@@ -167,8 +166,13 @@ class Host:
         if replica is None:
             return
         machine = replica.machine
-        state = decode_state(encode_state(machine.state))
-        require(state == machine.state, "a state comes back from its encoding as it was, on {}: {}", self.label, state)
+        app = self._cluster.app
+        try:
+            state = copied(app, machine.state)
+        except MalformedValue as error:
+            raise Violation(f"a state does not come back from its encoding, on {self.label}: {error}") from error
+        same = dumped(app, state) == dumped(app, machine.state)
+        require(same, "a state comes back from its encoding as it was, on {}: {}", self.label, state)
         replica.machine = structs.replace(machine, state=state)
         self._cluster.counts["states restored"] += 1
 

@@ -17,6 +17,7 @@ from conflux.app import App
 from conflux.client.committed import Committed
 from conflux.errors import Closed, MethodRejected, NotApplied, ReducerFailed, UnknownMethod
 from conflux.raft.entry import Entry
+from conflux.store.dumps import dumped
 from conflux.store.records import Calls, Header, SessionOpened, header_of, method_names, records_of
 from conflux.store.session import session_id
 from conflux.testing.history import Call, History, Read, Watched
@@ -62,12 +63,16 @@ class Judge:
         self.terms: dict[int, int] = {}  # of the log's entries, by index
         self.states_of_revisions: list[Any] = [self.states[0]]
         self.positions_of_revisions = [0]
-        self._app = app
+        self.app = app
         self._reduce = app.reduce
         self._history = history
         self._next_sequence: dict[int, int] = {}
         self._position = 0
         self._log_time_us = 0
+
+    def shows(self, revision: int, read: Any) -> bool:
+        """True where this is what a reader sees of the state at a revision."""
+        return bool(dumped(self.app, self.states_of_revisions[revision]) == read)
 
     def run_again(self, log: Sequence[Entry]) -> None:
         """Every method and every reduction of the log, in its order."""
@@ -129,7 +134,7 @@ class Judge:
         """What the method says in this state, and the state after it."""
         inside.log_time_s = header.log_time_us / 1e6
         try:
-            action = self._app.methods[call.method](state, *call.args)
+            action = self.app.methods[call.method](state, *call.args)
         except Exception as error:
             action = error
         finally:
@@ -253,7 +258,7 @@ def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]
         slot = max([highest[bisect_left(over, (read.invoked_s, 0))], *earlier])
         first = -(-slot // 2)
         behind = chain(range(first, len(judge.states_of_revisions)), reversed(range(first)))
-        revision = next((each for each in behind if judge.states_of_revisions[each] == read.state), None)
+        revision = next((each for each in behind if judge.shows(each, read.state)), None)
         require(revision is not None, "a read shows a state that was: {}", read)
         assert revision is not None
         place = judge.positions_of_revisions[revision] + 0.5
@@ -264,7 +269,7 @@ def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]
 def _revision_of(judge: Judge, read: Read) -> int:
     """The revision that a read shows."""
     require(read.index < len(judge.states), "a read shows index {}, which was never committed: {}", read.index, read)
-    require(read.state == judge.states[read.index], "a read shows the state at its index: {}", read)
+    require(read.state == dumped(judge.app, judge.states[read.index]), "a read shows the state at its index: {}", read)
     require(read.revision == judge.revisions[read.index], "a read names the revision at its index: {}", read)
     return read.revision
 

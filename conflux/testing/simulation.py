@@ -72,7 +72,7 @@ class Simulation:
             watched = purity.watching(app) if app is not None else self._app
             # Whoever is given the weather has the same run: it is drawn beside it.
             self.cluster = SimulatedCluster(watched, call, self.weather, Random(seed), self.trace)
-            self.commits, checkers = all_checkers(self.cluster.hosts)
+            self.commits, checkers = all_checkers(self.cluster.hosts, self._app)
             self.cluster.watch_with([*checkers, purity] if app is not None else checkers)
         self.judged = False
 
@@ -158,7 +158,7 @@ class Simulation:
 
         self._require_in_time(is_over, deadline_s, "everything that a client began ends")
         self._require_in_time(self._is_level, deadline_s, "all nodes of a healed cluster are level")
-        digests = {digest_of(host.node.machine.state) for host in self._members() if host.node is not None}
+        digests = {digest_of(self._app, host.node.machine.state) for host in self._members() if host.node is not None}
         require(len(digests) == 1, "the states of a healed cluster have one hash")
         require(len(cluster.leaders) == 1, f"one leader: {[host.label for host in cluster.leaders]}")
         self._require_in_time(self._have_seen_all, deadline_s, "every watch sees everything")

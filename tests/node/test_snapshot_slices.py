@@ -129,4 +129,4 @@ def test_what_is_done_between_two_looks_at_the_clock_does_not_grow_with_the_stat
 def test_no_piece_of_a_snapshot_is_long(make: Callable[[int], Any]) -> None:
     world = World(1, app_of(make))
     world.user().perform(("fill", LARGE))
-    assert max(map(len, image.encode_body(world.leader().machine))) < 256 * 1024
+    assert max(map(len, image.encode_body(world.leader().machine, world.leader()._app))) < 256 * 1024

@@ -156,7 +156,7 @@ def a_cut_log(tmp_path: Path) -> Path:
     machine = fold(Machine.initial(app), Entry(1, 1, Kind.NOOP, payload()), app)
     header = SnapshotHeader(index=1, term=1, revision=0, fields=encode_fields(machine, app))
     later = [Entry(index, 2, Kind.RECORDS, payload(first_revision=1)) for index in (2, 3, 4)]
-    refound(plan(tmp_path, size=1), Base(header=header, chunks=[b"".join(encode_body(machine))]), later)
+    refound(plan(tmp_path, size=1), Base(header=header, chunks=[b"".join(encode_body(machine, app))]), later)
     return tmp_path / "new" / "n1"
 
 

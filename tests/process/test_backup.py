@@ -149,3 +149,63 @@ def test_the_state_at_a_revision_over_a_restart(start_cluster: Callable[..., Clu
     assert cluster.run("state", "--diff", "3:1", "--json").json()["removed"][0] == {"path": [1], "value": "b"}
     ran = cluster.run("state", "--at", "4")
     assert ran.status == 1 and ran.err == "error: revision 4 is not there yet: the newest is 3\n"
+
+
+BAG_APP = """
+import conflux
+
+class Bag:
+    def __init__(self, things):
+        self.things = things
+
+app = conflux.App(name="bag")
+
+@app.method
+def add(state, thing):
+    return {"thing": thing}
+
+@app.reducer
+def reduce(state, action):
+    return Bag([*state.things, action["thing"]] if action else [])
+
+@app.dumper
+def dump(state):
+    return {"things": state.things}
+
+@app.loader
+def load(value):
+    return Bag(value["things"]LOST)
+"""
+
+
+def test_a_state_of_the_apps_own_goes_through_backups_the_past_and_replays(
+    start_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    (tmp_path / "bag.py").write_text(BAG_APP.replace("LOST", ""))
+    app = ("--app", "bag:app", "--app-dir", str(tmp_path))
+    cluster = start_cluster(3, *app)
+    for thing in ("x", "y"):
+        assert cluster.run("perform", "add", thing).status == 0
+    assert cluster.state() == {"things": ["x", "y"]} and cluster.state("--at", "1") == {"things": ["x"]}
+    cluster.await_equal()
+    assert cluster.run("snapshot", "save", str(tmp_path / "backup")).status == 0
+    other = Cluster(tmp_path / "restored", 1, *app)
+    try:
+        ran = other.run("snapshot", "restore", str(tmp_path / "backup"), *app)
+        assert ran.status == 0, ran.err
+        other.start()
+        assert other.run("perform", "add", "z").status == 0
+        assert other.state() == {"things": ["x", "y", "z"]}
+        assert other.run("export", str(tmp_path / "history")).status == 0
+        ran = other.run("replay", str(tmp_path / "history"), *app, "--json")
+        assert ran.status == 0 and ran.json()["revision"] >= 2, ran.err
+        assert other.run("stop").status == 0
+        (tmp_path / "bag.py").write_text(BAG_APP.replace("LOST", "[:1]"))
+        ran = other.run("start", "--detach")
+        assert ran.status == 1 and len(ran.err.splitlines()) == 1, ran.err
+        assert "the app's load does not bring back what its dump gave" in ran.err
+        (tmp_path / "bag.py").write_text(BAG_APP.replace("LOST", ""))
+        other.start()
+        assert other.state() == {"things": ["x", "y", "z"]}
+    finally:
+        other.close()

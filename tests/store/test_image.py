@@ -26,12 +26,15 @@ MEMBERS = Membership.made_of(
 
 def keep(machine: Machine, app: App[Any, Any]) -> tuple[image.Fields, bytes]:
     machine.hash_point.finish()
-    return image.decode_fields(image.encode_fields(machine, app)), b"".join(image.encode_body(machine))
+    return image.decode_fields(image.encode_fields(machine, app)), b"".join(image.encode_body(machine, app))
 
 
-def restore(fields: image.Fields, body: bytes, machine: Machine, *, cut: int = 1000) -> Machine:
+def restore(
+    fields: image.Fields, body: bytes, machine: Machine, *, cut: int = 1000, app: App[Any, Any] | None = None
+) -> Machine:
     chunks = [body[start : start + cut] for start in range(0, len(body), cut)]
-    steps = image.decode_slices(fields, chunks, index=machine.index, term=machine.term, bytes_total=len(body))
+    where = {"index": machine.index, "term": machine.term}
+    steps = image.decode_slices(fields, chunks, app or make_app(), **where, bytes_total=len(body))
     return next(step for step in steps if step is not None)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conflux.app import App
 from conflux.raft.entry import Entry
 from conflux.store.replay import RAISED, Known, Replay
 from conflux.wire.states import digest, encode_slices
@@ -37,7 +38,7 @@ class Script:
 
     def replay(self, base: int = 0) -> Replay:
         known = Known(base, self.states[base])
-        return Replay(self.reduce, self.read, first=1, last=len(self.entries), base=known)
+        return Replay(App(reduce=self.reduce), self.read, first=1, last=len(self.entries), base=known)
 
     def hash_at(self, revision: int) -> bytes:
         return digest(encode_slices(self.states[revision]))
@@ -85,5 +86,5 @@ def test_a_reducer_that_raises_on_the_way_is_an_answer_too():
     def broken(state: Any, action: Any) -> Any:
         raise SystemExit(1)
 
-    replay = Replay(broken, script.read, first=1, last=len(script.entries), base=Known(0, script.states[0]))
+    replay = Replay(App(reduce=broken), script.read, first=1, last=len(script.entries), base=Known(0, script.states[0]))
     assert hash_from(replay, 5) == RAISED

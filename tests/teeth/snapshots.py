@@ -82,7 +82,7 @@ def a_snapshot_without_sessions(patch: pytest.MonkeyPatch) -> None:
     """A snapshot holds the state, and nothing of who asked for what."""
     fields, body = image.encode_fields, image.encode_body
     patch.setattr(image, "encode_fields", lambda machine, app: fields(changed(machine, sessions=pmap()), app))
-    patch.setattr(image, "encode_body", lambda machine: body(changed(machine, sessions=pmap())))
+    patch.setattr(image, "encode_body", lambda machine, app: body(changed(machine, sessions=pmap()), app))
 
 
 @mutant(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from conflux.app import load_app
+from conflux.app import App, load_app
+from conflux.errors import ConfluxError
 from conflux.testing import Simulation, Violation
 from conflux.testing.drawing import calls_of
 
@@ -48,6 +51,67 @@ def test_a_reducer_that_is_one_passes():
     with Simulation(pitfall("queue"), nodes=3, seed=2) as simulation:
         simulation.run(600)
     assert simulation.counts["calls: Committed"] > 10
+
+
+def test_an_app_with_dump_and_load_passes_in_every_weather():
+    ledger = load_app("ledger:app", str(EXAMPLES))
+    for seed in range(6):
+        with Simulation(ledger, seed=seed) as simulation:
+            simulation.run(1500)
+
+
+class Things:
+    """A state that compares with itself alone."""
+
+    def __init__(self, things: list[str]) -> None:
+        self.things = things
+
+
+def collect(state: Things | None, action: Any) -> Things:
+    return Things([]) if state is None else Things([*state.things, action["thing"]])
+
+
+def dump_sorted(state: Things) -> list[str]:
+    return sorted(state.things)
+
+
+def dump_by_hash(state: Things) -> list[Any]:
+    return [hash("".join(state.things)), *state.things]
+
+
+def load_behind_it(value: list[Any]) -> Things:
+    return Things(value[1:])
+
+
+def dump_by_lot(state: Things) -> Any:
+    return [random.random(), *state.things]
+
+
+def load_all(value: list[str]) -> Things:
+    return Things(value)
+
+
+def load_few(value: list[str]) -> Things:
+    return Things(value[:3])
+
+
+@pytest.mark.parametrize(
+    ("dump", "load", "sentence"),
+    [
+        (dump_by_hash, load_behind_it, "another process"),
+        (dump_by_lot, load_all, "the app's dump gives two values for one state|initial state can't be kept"),
+        (dump_sorted, load_few, "the app's load does not bring back what its dump gave"),
+    ],
+)
+def test_a_dump_or_a_load_that_is_no_function_of_the_state_is_found(dump, load, sentence):
+    app = App({"add": lambda state, thing: {"thing": thing}}, collect, dump=dump, load=load)
+
+    def draw_call(_random, number):
+        return "add", [f"{number}"]
+
+    refused = pytest.raises((Violation, ConfluxError), match=sentence)
+    with refused, Simulation(app, nodes=3, seed=1, draw_call=draw_call) as simulation:
+        simulation.run(1500)
 
 
 def test_the_command_finds_a_sets_order_and_its_own_words_show_it_again():
