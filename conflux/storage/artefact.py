@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -59,7 +59,8 @@ class ArtefactWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # of what is still to be written where there is no room
+            self._file.close()
         with suppress(OSError):
             self._temporary.unlink()
 
@@ -93,7 +94,7 @@ class ArtefactWriter:
         self._hasher.update(data)
 
 
-def read_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_blocks(path: Path) -> Generator[tuple[int, bytes], None, None]:
     """(type, content) of each block but the end, in order. Only who came to the end knows that the file is whole.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What artefacts hold: a snapshot that was saved, or a log that was exported."""
+"""What artefacts hold: a snapshot that was saved, a log that was exported, or a part of a log that was archived."""
 
 from __future__ import annotations
 
@@ -51,8 +51,30 @@ class SavedLog(Struct, tag_field="kind", tag="log", frozen=True):
     last_index: int
 
 
+class ArchivedLog(Struct, tag_field="kind", tag="archive", frozen=True):
+    """The header of a file of an archive: chunks of the snapshot that it begins with follow, then its entries."""
+
+    cluster: str
+    cluster_id: str
+    node: str  # label of the one that wrote it
+    identity: str
+    app: str
+    app_version: int
+    saved_us: int
+    base: SavedSnapshot | None  # None: it goes on where another ends, or nothing is kept of what was before
+    first_index: int
+    last_index: int
+    first_revision: int  # of the next action behind what was before
+    last_revision: int
+
+    def encoded(self) -> bytes:
+        """As the first block holds it."""
+        return _encode(self)
+
+
 _encode = msgspec.msgpack.Encoder().encode
-Header = TypeVar("Header", SavedSnapshot, SavedLog)
+Header = TypeVar("Header", SavedSnapshot, SavedLog, ArchivedLog)
+Log = SavedLog | ArchivedLog
 
 
 def save_snapshot(path: Path, saved: SavedSnapshot, chunks: Iterable[bytes], *, force: bool) -> None:
@@ -98,6 +120,27 @@ def load_log(path: Path) -> tuple[SavedLog, Iterator[bytes], Iterator[Entry]]:
     """Header, chunks and entries of an exported log, to be read in this order. Raises as `load_snapshot` does."""
     blocks = read_blocks(path)
     saved = _header(path, blocks, SavedLog, "an exported log")
+    return saved, *_contents(path, saved, blocks)
+
+
+def archived_header(path: Path) -> ArchivedLog:
+    """The header of a file of an archive, without the rest of it. Raises as `load_snapshot` does."""
+    blocks = read_blocks(path)
+    try:
+        return _header(path, blocks, ArchivedLog, "a file of an archive")
+    finally:
+        blocks.close()
+
+
+def load_archived(path: Path) -> tuple[ArchivedLog, Iterator[bytes], Iterator[Entry]]:
+    """The same of a file of an archive."""
+    blocks = read_blocks(path)
+    saved = _header(path, blocks, ArchivedLog, "a file of an archive")
+    return saved, *_contents(path, saved, blocks)
+
+
+def _contents(path: Path, saved: Log, blocks: Iterator[tuple[int, bytes]]) -> tuple[Iterator[bytes], Iterator[Entry]]:
+    """Chunks and entries of a log."""
     pending: list[bytes] = []  # the first entry, which ends the chunks
 
     def chunks() -> Iterator[bytes]:
@@ -121,22 +164,25 @@ def load_log(path: Path) -> tuple[SavedLog, Iterator[bytes], Iterator[Entry]]:
         if expected != saved.last_index + 1:
             raise Damaged(f"{path} ends with entry {expected - 1}, not {saved.last_index}", hint="")
 
-    base = iter(()) if saved.base is None else _checked(saved.base, chunks(), str(path))
-    return saved, base, entries()
+    base: Iterator[bytes] = iter(()) if saved.base is None else _checked(saved.base, chunks(), str(path))
+    return base, entries()
+
+
+_HINTS: dict[type, str] = {
+    SavedSnapshot: "`conflux snapshot restore` reads saved snapshots.",
+    SavedLog: "`conflux replay` reads exported logs.",
+    ArchivedLog: "`conflux export --archive` reads archives, as a whole.",
+}
 
 
 def _header(path: Path, blocks: Iterator[tuple[int, bytes]], kind: type[Header], what: str) -> Header:
     type_, content = next(blocks, (0, b""))
     try:
-        saved = msgspec.msgpack.decode(content, type=SavedSnapshot | SavedLog)
+        saved = msgspec.msgpack.decode(content, type=SavedSnapshot | SavedLog | ArchivedLog)
     except ValueError as error:
         raise Damaged(f"{path}: its header does not decode: {error}", hint="") from error
     if type_ != HEADER or not isinstance(saved, kind):
-        is_log = isinstance(saved, SavedLog)
-        hint = (
-            "`conflux replay` reads exported logs." if is_log else "`conflux snapshot restore` reads saved snapshots."
-        )
-        raise ConfluxError(f"{path} is not {what}", hint=hint)
+        raise ConfluxError(f"{path} is not {what}", hint=_HINTS[type(saved)])
     return saved
 
 
