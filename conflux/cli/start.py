@@ -48,6 +48,13 @@ STATUS_SECONDS = 1.0
 )
 @click.option("--election-timeout", default="300:500", metavar="MIN:MAX", show_default=True, help="In milliseconds.")
 @click.option("--heartbeat-interval", default=50, type=click.IntRange(5, 10_000), metavar="MS", show_default=True)
+@click.option(
+    "--archive",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what is cut of a node's log in DIR/LABEL; remembered.",
+)
+@click.option("--no-archive", is_flag=True, help="Keep it no longer.")
 @click.option("--restart", is_flag=True, help="Start a node again when it dies.")
 @click.option("--ephemeral", is_flag=True, help="In a temporary directory, which is gone at the end.")
 @click.option("--detach", is_flag=True, help="Return once the cluster serves; the nodes go on.")
@@ -59,6 +66,7 @@ def start(settings: Settings, **asked: Any) -> None:
     """
     if asked["detach"] and (asked["ephemeral"] or asked["restart"]):
         raise OptionsError("--detach goes with neither --ephemeral nor --restart", hint="Leave one of them out.")
+    _check_archive(asked)
     _check_join(settings, asked)
     _check_key(settings, asked)
     temporary = Path(tempfile.mkdtemp(prefix="conflux-")) if asked["ephemeral"] else None
@@ -67,6 +75,12 @@ def start(settings: Settings, **asked: Any) -> None:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_archive(asked: dict[str, Any]) -> None:
+    """What is kept outlives a cluster that is gone at the end, and belongs to nobody then."""
+    if asked["archive"] is not None and (asked["ephemeral"] or asked["no_archive"]):
+        raise OptionsError("--archive goes with neither --ephemeral nor --no-archive", hint="Leave one of them out.")
 
 
 def _check_join(settings: Settings, asked: dict[str, Any]) -> None:
@@ -229,6 +243,8 @@ def _launch_options(settings: Settings, data_dir: Path, asked: dict[str, Any]) -
         bind=asked["bind"],
         advertise=asked["advertise"],
         mdns=asked["mdns"],
+        archive=asked["archive"].absolute() if asked["archive"] is not None else None,
+        no_archive=asked["no_archive"],
         forget=asked["forget"],
         join=asked["join"],
         election_timeout_ms=_milliseconds(asked["election_timeout"]),

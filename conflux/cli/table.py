@@ -43,6 +43,8 @@ def health(row: Row) -> str:
     if row["installing"]:
         total = row["installing"]["bytes_total"]
         return f"installing snapshot {100 * row['installing']['bytes'] // max(1, total)} %"
+    if (row.get("archive") or {}).get("problem"):
+        return f"healthy, but its archive takes nothing: {row['archive']['problem']}"
     return "healthy"
 
 

@@ -46,6 +46,7 @@ class Manifest:
     peers: tuple[str, ...] = ()  # what was said of the network, until something else is said
     mdns: bool = True
     advertise: str | None = None
+    archive: str | None = None  # what is cut of the nodes' logs is kept there, each below its label
 
     @property
     def founders_here(self) -> int:

@@ -17,6 +17,7 @@ from conflux.discovery.local import KEY, LocalNode, Manifest, Runtime
 from conflux.errors import AlreadyOpen, ConfluxError, OptionsError, WrongDirectory
 from conflux.node.directory import FORMED, REMOVED, new_identity
 from conflux.node.opening import has_data
+from conflux.storage.archive import Owner, refuse_foreign
 from conflux.storage.lock import lock_holder
 from conflux.storage.reader import LogReader
 from conflux.transport.address import Address
@@ -130,6 +131,27 @@ def with_network(
         mdns=manifest.mdns if mdns is None else mdns,
         advertise=advertise if bind is not None else advertise or manifest.advertise,
     )
+
+
+def with_archive(
+    manifest: Manifest, cluster_dir: Path, archive: Path | None, *, none: bool, start: list[LocalNode]
+) -> Manifest:
+    """The manifest with the place of the archives that was named now, or else at an earlier start.
+
+    Raises:
+        OptionsError: it is inside of the cluster's own directory.
+        DirectoryError: a node to `start` can't have its archive there.
+    """
+    if archive is not None and archive.resolve().is_relative_to(cluster_dir.resolve()):
+        raise OptionsError(
+            f"{archive} is a part of the cluster's own directory, which `conflux destroy` deletes",
+            hint="Name a place of its own with --archive DIR.",
+        )
+    place = None if none else str(archive) if archive is not None else manifest.archive
+    for node in start if place is not None else ():
+        owner = Owner(cluster=manifest.cluster, label=node.label, identity=node.identity)
+        refuse_foreign(Path(str(place)), owner)
+    return replace(manifest, archive=place)
 
 
 def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[list[LocalNode], list[str]]:

@@ -50,6 +50,8 @@ class _Decoding:
 
     snapshot: Snapshot
     steps: Iterator[Machine | None] = field(repr=False)
+    machine: Machine | None = None  # once it is there
+    waits_for_archive: bool = False
 
 
 class Installer:
@@ -57,6 +59,8 @@ class Installer:
 
     Args:
         ask: sends a message to a member. False: it could not be sent.
+        is_archived: True once the archive holds all up to an index, or where there is none; else that is begun, and
+            `archived` is called in the end.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Installer:
         app: App[object, object],
         clock: Clock,
         ask: Callable[[str, Any], bool],
+        is_archived: Callable[[int], bool] = lambda index: True,
     ) -> None:
         self.problem: str | None = None
         self.installs = 0
@@ -74,6 +79,7 @@ class Installer:
         self._app = app
         self._clock = clock
         self._ask = ask
+        self._is_archived = is_archived
         self._fetch: _Fetch | None = None
         self._decoding: _Decoding | None = None
         self._not_before_s = 0.0
@@ -82,7 +88,7 @@ class Installer:
     def has_work(self) -> bool:
         """True where `work` would do something now."""
         fetch = self._fetch
-        return self._decoding is not None or (
+        return (self._decoding is not None and not self._decoding.waits_for_archive) or (
             fetch is not None and fetch.writer is not None and self._is_whole(fetch) and fetch.writer.is_finished
         )
 
@@ -133,6 +139,11 @@ class Installer:
                 self._check_whole(fetch)
         except (DiskFull, StorageFailed, Damaged) as error:
             self._fail(str(error))
+
+    def archived(self) -> None:
+        """The archive holds what an install waited for."""
+        if self._decoding is not None:
+            self._decoding.waits_for_archive = False
 
     def gone(self, message: SnapshotGone) -> None:
         """Whoever was asked does not have it: another one will be offered."""
@@ -210,16 +221,20 @@ class Installer:
 
     def _decode(self, decoding: _Decoding) -> None:
         deadline_s = self._clock.monotonic_s() + SLICE_SECONDS
-        for machine in decoding.steps:
-            if machine is not None:
-                self._install(decoding.snapshot, machine)
+        while decoding.machine is None:
+            decoding.machine = next(decoding.steps)
+            if decoding.machine is None and self._clock.monotonic_s() >= deadline_s:
                 return
-            if self._clock.monotonic_s() >= deadline_s:
-                return
+        if not decoding.waits_for_archive:
+            self._install(decoding, decoding.machine)
 
-    def _install(self, snapshot: Snapshot, machine: Machine) -> None:
-        header = snapshot.header
-        if header.index > self._replica.raft.commit_index:
+    def _install(self, decoding: _Decoding, machine: Machine) -> None:
+        header, raft = decoding.snapshot.header, self._replica.raft
+        if header.index > raft.commit_index:
+            is_in_log = raft.log.matches(header.index, header.term)
+            if not self._is_archived(header.index if is_in_log else raft.commit_index):
+                decoding.waits_for_archive = True
+                return
             self._replica.install(machine, header.term)
             self._storage.snapshots.keep_only([header.index])
             self.installs += 1

@@ -52,6 +52,8 @@ class LaunchOptions:
     advertise: str | None = None
     mdns: bool | None = None  # None: as at the last start
     forget: str | None = None
+    archive: Path | None = None  # None: as at the last start
+    no_archive: bool = False
     join: str | None = None  # a node here that joins the cluster: by this token, or by an operator's hand ("")
     election_timeout_ms: tuple[int, int] = (300, 500)
     heartbeat_interval_ms: int = 50
@@ -112,6 +114,9 @@ class Launcher:
                 bind=options.bind,
                 advertise=manifest.advertise,
                 only=label if options.join is not None else None,
+            )
+            manifest = beginnings.with_archive(
+                manifest, options.cluster_dir, options.archive, none=options.no_archive, start=start
             )
             _refuse_lonely_loopback(manifest)
             key_file = beginnings.key_for(manifest, options.cluster_dir, options.key_file)
@@ -218,6 +223,7 @@ class Launcher:
             mdns=mdns,
             # Where all others are named and nobody else can turn up, there is nothing to wait for.
             settle_s=0.0 if len(peers) >= manifest.size - 1 and not mdns else SETTLE_SECONDS,
+            archive=manifest.archive,
             forget=options.forget,
             app=manifest.app,
             app_dir=manifest.app_dir,

@@ -43,6 +43,7 @@ from conflux.node.watchers import Watchers
 from conflux.raft.core import Raft
 from conflux.raft.effects import RoleChanged, SnapshotOffered
 from conflux.raft.entry import Entry, Kind
+from conflux.storage.archive import Archive
 from conflux.store.machine import Machine
 from conflux.store.membership import Membership
 from conflux.transport.interface import Channel
@@ -60,6 +61,7 @@ class Node:
     Args:
         directory: says who it is; its storage is this node's from now on.
         data_dir, log_file: only told, in its status.
+        archive: keeps what is cut of the log.
 
     Raises:
         ConfluxError: the app can't run.
@@ -77,6 +79,7 @@ class Node:
         discovery: Discovery,
         data_dir: str | None = None,
         log_file: str | None = None,
+        archive: Archive | None = None,
     ) -> None:
         now_s = clock.monotonic_s()
         self.channel = channel
@@ -99,6 +102,7 @@ class Node:
         self.draw_token: Callable[[], str] = lambda: secrets.token_hex(16)
         self.links = Links(channel, directory.self.founder, discovery, directory.addresses)
         self._options = options
+        self._archive = archive
         self._app = app
         self._discovery = discovery
         self._clock = clock
@@ -443,6 +447,8 @@ class Node:
             self._clock,
             SnapshotOptions(entries=options.snapshot_entries, bytes=options.snapshot_bytes),
             self.links.send,
+            self._archive,
+            self.directory,
         )
         self.desk.backups = Backups(self.replica, self.snapshots.snapshotter, storage, self._clock, self.desk.reply)
         current = self.replica.raft.configuration

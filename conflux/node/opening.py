@@ -14,6 +14,7 @@ from conflux.node.clock import SystemClock
 from conflux.node.directory import Directory
 from conflux.node.node import Node
 from conflux.node.options import NodeOptions
+from conflux.storage.archive import Archive
 from conflux.storage.interface import Storage
 from conflux.storage.memory import MemoryStorage
 from conflux.transport.interface import Channel
@@ -94,6 +95,7 @@ def open_node(
     *,
     data_dir: Path | None = None,
     log_file: Path | None = None,
+    archive: Archive | None = None,
 ) -> Node:
     """A node on the machine's clocks."""
     return Node(
@@ -106,6 +108,7 @@ def open_node(
         discovery=discovery,
         data_dir=str(data_dir) if data_dir else None,
         log_file=str(log_file) if log_file else None,
+        archive=archive,
     )
 
 

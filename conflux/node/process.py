@@ -22,11 +22,13 @@ from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.discovery.local import NODE_LOG, Runtime
 from conflux.errors import ConfluxError
 from conflux.node.addresses import dialled_here
+from conflux.node.directory import Directory
 from conflux.node.loop import Loop
 from conflux.node.node import Node
 from conflux.node.opening import forget, open_directory, open_node
 from conflux.node.options import NodeOptions
 from conflux.raft.effects import RoleChanged
+from conflux.storage.archive import Archive, Owner
 from conflux.storage.filesystem import networked
 from conflux.transport.keys import ClusterKey
 from conflux.transport.zeromq import ZeroMQChannel
@@ -54,6 +56,7 @@ class NodeSpec:
     mdns: bool
     settle_s: float
     join: str | None  # its token, where it joins a cluster that was formed before
+    archive: str | None  # what is cut of its log is kept below this directory
     forget: str | None  # id of a proposal that the operator gives up
     app: str
     app_dir: str
@@ -95,6 +98,8 @@ def main() -> int:
     _speak_through(directory / NODE_LOG)
     _calm_the_collector()
     _log.info("node %s (%s) listens on %s", spec.label, runtime.identity[:8], runtime.endpoint)
+    if spec.archive is not None:
+        _log.info("what is cut of the log is kept in %s", Path(spec.archive) / spec.label)
     if kind := networked(directory):
         _log.warning("%s lies on %s, over the network: locks and syncs can't be trusted there", directory, kind)
     loop.run()
@@ -120,13 +125,28 @@ def _open(spec: NodeSpec) -> Node:
         directory = open_directory(path, options, app, identity=spec.identity)
         if spec.forget is not None:
             directory = forget(directory, spec.forget)
+        archive = _archive(spec, directory)
     except BaseException:
         channel.close()
         raise
     discovery = _discovery(spec, key, channel.address)
-    node = open_node(options, app, directory, channel, discovery, data_dir=path, log_file=path / NODE_LOG)
+    node = open_node(
+        options, app, directory, channel, discovery, data_dir=path, log_file=path / NODE_LOG, archive=archive
+    )
     node.on_role_changed = _tell_role
     return node
+
+
+def _archive(spec: NodeSpec, directory: Directory) -> Archive | None:
+    if spec.archive is None:
+        return None
+    try:
+        mine = directory.self
+        owner = Owner(cluster=mine.cluster, label=mine.label, identity=mine.identity)
+        return Archive.open(Path(spec.archive), owner)
+    except BaseException:
+        directory.storage.close()
+        raise
 
 
 def _discovery(spec: NodeSpec, key: ClusterKey | None, address: str) -> Discovery:

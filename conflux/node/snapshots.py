@@ -42,6 +42,8 @@ class Snapshotter:
     Args:
         held_index: the lowest index of a snapshot that somebody fetches; the log is not cut behind it, as long as
             it doesn't grow too much for that.
+        is_archived: True once the archive holds all up to an index, or where there is none; else that is begun, and
+            `archived` is called in the end.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Snapshotter:
         clock: Clock,
         options: SnapshotOptions,
         held_index: Callable[[], int | None],
+        is_archived: Callable[[int], bool] = lambda index: True,
     ) -> None:
         self.problem: str | None = None  # why the last one came to nothing
         self._replica = replica
@@ -60,6 +63,8 @@ class Snapshotter:
         self._clock = clock
         self._options = options
         self._held_index = held_index
+        self._is_archived = is_archived
+        self._cut_is_due = False
         self._entries = 0  # since the last one was begun
         self._bytes = 0
         self._point: HashPoint = replica.machine.hash_point
@@ -77,7 +82,7 @@ class Snapshotter:
             return False
         if self._writer is not None:
             return self._pieces is not None or self._writer.is_finished
-        return (self._wanted is not None and self._wanted.hash_point.done) or self._leftovers
+        return (self._wanted is not None and self._wanted.hash_point.done) or self._cut_is_due or self._leftovers
 
     @property
     def waits(self) -> bool:
@@ -98,6 +103,10 @@ class Snapshotter:
         self._entries = self._bytes = 0
         self._point, self._leftovers = machine.hash_point, True
 
+    def archived(self) -> None:
+        """The archive holds what a cut waited for."""
+        self._cut_is_due = True
+
     def take_now(self, tell: OnTaken) -> None:
         """Take one of what is folded now."""
         self._told.append(tell)
@@ -113,6 +122,8 @@ class Snapshotter:
                 self._go_on(self._writer)
             elif self._wanted is not None and self._wanted.hash_point.done:
                 self._begin(self._wanted)
+            elif self._cut_is_due:
+                self._cut()
             elif self._leftovers:
                 self._leftovers = self._storage.compact_some()
         except (DiskFull, MalformedValue) as error:
@@ -192,12 +203,18 @@ class Snapshotter:
 
     def _cut(self) -> None:
         """Cut the log at the older of the two that are kept, or before, where somebody still needs more."""
+        self._cut_is_due = False
         kept = self._storage.snapshots.all()[:KEPT_SNAPSHOTS]
         if len(kept) < KEPT_SNAPSHOTS:
             return
         older, held_index = kept[-1], self._held_index()
         if held_index is not None and held_index < older.index:
             return  # the next cut takes it along
+        if not self._is_archived(older.index):
+            # Those between are of no use to anyone: they would pile up where the archive takes nothing for long.
+            base_index = self._replica.raft.log.snapshot_index
+            self._storage.snapshots.keep_only([base_index, *(header.index for header in kept)])
+            return
         self._replica.cut_log(older.index, older.term)
         self._storage.snapshots.keep_only([header.index for header in kept])
         self._leftovers = True

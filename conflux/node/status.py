@@ -103,6 +103,7 @@ def row_of(node: Node) -> dict[str, Any]:
         "last_index": None,
         "snapshot_index": None,
         "snapshot_problem": None,
+        "archive": None,
         "installing": None,
         "sending": {},
         "sessions": 0,

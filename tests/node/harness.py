@@ -11,9 +11,11 @@ from conflux.app import App
 from conflux.discovery.interface import StaticPeers
 from conflux.errors import DiskFull, StorageFailed
 from conflux.node import directory as directories
+from conflux.node.directory import Directory
 from conflux.node.node import Node
 from conflux.node.options import NodeOptions
 from conflux.raft.entry import Entry
+from conflux.storage.archive import Archive
 from conflux.storage.memory import MemoryStorage
 from conflux.transport.memory_inbox import INBOX_FRAMES_MAX
 from conflux.wire import values
@@ -232,9 +234,14 @@ class World:
         random = Random(self.random.getrandbits(32))
         self.addresses = tuple(dict.fromkeys([*self.addresses, f"at-{label}"]))
         peers = StaticPeers(self.addresses)
-        node = Node(options, app, directory, wire, self.clock, random, discovery=peers)
+        archive = self.archive_for(directory)
+        node = Node(options, app, directory, wire, self.clock, random, discovery=peers, archive=archive)
         self.nodes[label] = node
         return node
+
+    def archive_for(self, directory: Directory) -> Archive | None:
+        """Where a node keeps what it cuts of its log."""
+        return None
 
     def restart(self, label: str, app: App[Any, Any] | None = None) -> Node:
         disk = self.disk(label).reopened()
