@@ -54,6 +54,7 @@ NOTES = {
     "snapshot save": "[Backups](../howto/backup.md). The default of `--timeout` is 60 seconds.",
     "snapshot restore": "[Backups](../howto/backup.md).",
     "export": "Only of nodes whose directories are on this machine. [Backups](../howto/backup.md).",
+    "inspect-archive": "[Keep what is cut](../howto/backup.md#keep-what-is-cut).",
     "recover": "[A majority is lost for good](../howto/recover.md).",
     "keygen": "The file has mode 0600; a key file that others can read is refused wherever it is used.",
     "inspect-log": "Only of nodes whose directories are on this machine.",
@@ -103,6 +104,7 @@ ROW: Fields = {
     "data_dir": "its directory, on its machine",
     "log_file": "its log file, on its machine",
     "snapshot_problem": "why the last snapshot came to nothing, or null",
+    "archive": "`{directory, last_index, problem}` of where it keeps what is cut of its log; null: it keeps nothing",
     "installing": "`{index, bytes, bytes_total}` of the snapshot that it fetches, or null",
     "sending": "by identity of who fetches a snapshot here: `{index, chunks, chunks_total}`",
     "sessions": "how many are open",
@@ -280,7 +282,7 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
             "One object",
             {
                 "path": "of the file",
-                "node": "label of the node whose directory it was",
+                "node": "label of the node whose directory it was; of several, separated by commas, with `--archive`",
                 "base_revision": "of the state that it begins with",
                 "first_index": "of the first entry in it",
                 "last_index": "of the last entry in it",
@@ -296,6 +298,24 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
                 "state_hash": "of the state there",
                 "agreed_revision": "the last whose hash stands in the log, and is that of this state; or null",
                 "expected": "the hash of `--expect-hash`, or null",
+            },
+        )
+    ],
+    "inspect-archive": [
+        (
+            "One object a node",
+            {
+                "directory": "of its archive",
+                "label": "of the node",
+                "id": "its identity",
+                "cluster": "its name",
+                "cluster_id": "of the cluster; null while nothing was cut",
+                "runs": "a list of `{first_index, last_index, first_revision, last_revision, base_revision}`: entries "
+                "without a gap; `base_revision` of the state that stands before them, or null",
+                "gaps": "a list of `{first_index, last_index}`: entries that are missing between two runs",
+                "files": "how many",
+                "bytes": "their size",
+                "problem": "what is wrong with the first file that is damaged; else null",
             },
         )
     ],

@@ -25,20 +25,26 @@ LAUNCH_LOCK = "start.lock"  # of `conflux.node.launcher`, which is too heavy to 
         "conflux destroy                # says what would go",
         "conflux stop && conflux destroy --yes",
         "conflux destroy --node n2 --yes",
+        "conflux destroy --with-archive --yes",
     ],
 )
 @click.option("--node", metavar="ID", help="Only this node's directory: its label, or the beginning of its id.")
+@click.option("--with-archive", is_flag=True, help="Also what `start --archive` kept of their logs.")
 @click.option("--yes", is_flag=True, help="Do it. What is deleted is gone for good.")
-def destroy(settings: Settings, node: str | None, yes: bool) -> None:
+def destroy(settings: Settings, node: str | None, with_archive: bool, yes: bool) -> None:
     """Delete the directories of a cluster's nodes on this machine, with its key; refused while a node runs.
 
-    Prints each path. Without --yes it deletes nothing and says what would go.
+    Prints each path. Without --yes it deletes nothing and says what would go. Archives stay unless --with-archive is
+    given.
     """
     nodes = local_nodes(settings.cluster_dir)
     chosen = [pick(nodes, node)] if node is not None else nodes
     paths = [each.directory for each in chosen if each.directory.exists()]
     if node is None:
         paths += [path for name in (MANIFEST, KEY, LAUNCH_LOCK) if (path := settings.cluster_dir / name).exists()]
+    archives = _archives(settings, chosen)
+    if with_archive:
+        paths += archives
     if not paths:
         hint = "Name the place with --data-dir and --cluster."
         raise ConfluxError(f"there is nothing to delete in {settings.cluster_dir}", hint=hint)
@@ -55,6 +61,26 @@ def destroy(settings: Settings, node: str | None, yes: bool) -> None:
             settings.cluster_dir.rmdir()
             paths.append(settings.cluster_dir)
     _print(settings, "removed", paths)
+    if archives and not with_archive:
+        kept = ", ".join(str(path) for path in archives)
+        output.note(f"What was archived stays: {kept}.", verbosity=settings.verbosity)
+
+
+def _archives(settings: Settings, nodes: list[LocalNode]) -> list[Path]:
+    """The archives of these nodes, and of nobody else, where the last start kept them."""
+    manifest = Manifest.load(settings.cluster_dir)
+    if manifest is None or manifest.archive is None:
+        return []
+    from conflux.storage.archive import Owner, owner_of
+
+    found = []
+    for node in nodes:
+        directory = Path(manifest.archive) / node.label
+        owner = Owner(cluster=manifest.cluster, label=node.label, identity=node.identity)
+        with contextlib.suppress(ConfluxError):
+            if owner_of(directory) == owner:
+                found.append(directory)
+    return found
 
 
 def _forget_gone(settings: Settings, nodes: list[LocalNode]) -> None:

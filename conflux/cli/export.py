@@ -13,44 +13,101 @@ from conflux.cli import output
 from conflux.cli.identify import pick
 from conflux.cli.local_nodes import local_nodes
 from conflux.cli.options import Settings, command
-from conflux.errors import ConfluxError, WrongDirectory
+from conflux.errors import ConfluxError, OptionsError, WrongDirectory
 
 if TYPE_CHECKING:
-    from conflux.storage.saved import SavedLog
+    from conflux.node.standing import StandingLog
+    from conflux.storage.saved import SavedLog, SavedSnapshot
 
 
-@command("export", examples=["conflux export history.log", "conflux export history.log --node n2 --force"])
+@command(
+    "export",
+    examples=[
+        "conflux export history.log",
+        "conflux export history.log --node n2 --force",
+        "conflux export history.log --archive /mnt/archive",
+    ],
+)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--node", metavar="ID", help="This node's: its label, or the beginning of its id; default: the longest.")
+@click.option(
+    "--archive",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="With what `start --archive DIR` kept: the whole history.",
+)
+@click.option("--after-gap", is_flag=True, help="Of archives with a gap: what is behind the last one.")
 @click.option("--force", is_flag=True, help="Write over FILE where it is there already.")
-def export(settings: Settings, file: Path, node: str | None, force: bool) -> None:
+def export(
+    settings: Settings, file: Path, node: str | None, archive: Path | None, after_gap: bool, force: bool
+) -> None:
     """Write what a node's directory holds of the past into FILE: the state it begins with, then every committed entry.
 
-    Read from disk, beside the running node or without it. `conflux replay` folds it anew.
+    Read from disk, beside the running node or without it. With --archive also what was cut before, out of all archives
+    of one cluster that are there: what one of them lacks another one may have. `conflux replay` folds it anew.
     """
-    from conflux.node.standing import StandingLog
-    from conflux.storage.saved import SavedLog, SavedSnapshot, save_log
+    if after_gap and archive is None:
+        raise OptionsError("--after-gap is for --archive DIR", hint="Leave it out, or name an archive.")
+    if archive is None:
+        saved = _from_node(settings, file, node, force)
+    else:
+        saved = _from_archives(settings, file, archive, node, after_gap=after_gap, force=force)
+    _tell(settings, file, saved)
+
+
+def _from_archives(
+    settings: Settings, file: Path, archive: Path, node: str | None, *, after_gap: bool, force: bool
+) -> SavedLog:
+    from conflux.cli.export_archive import archived_run
+    from conflux.storage.saved import SavedLog, save_log
+
+    with archived_run(settings, archive, node, after_gap=after_gap) as (run, cluster, cluster_id):
+        newest = run.pieces[-1]
+        saved = SavedLog(
+            cluster=cluster,
+            cluster_id=cluster_id,
+            node=", ".join(dict.fromkeys(piece.node for piece in run.pieces)),
+            app=newest.app,
+            app_version=newest.app_version,
+            saved_us=time.time_ns() // 1000,
+            base=run.base,
+            first_index=run.first_index,
+            last_index=run.last_index,
+        )
+        save_log(file, saved, *run.contents(), force=force)
+    return saved
+
+
+def saved_base(log: StandingLog) -> SavedSnapshot | None:
+    """The header of the snapshot that a log begins with, as a file holds it; None where it has its beginning."""
+    from conflux.storage.saved import SavedSnapshot
     from conflux.store.image import decode_fields
 
+    if log.base is None:
+        return None
+    body_bytes, checksum = log.base_checksum()
+    header, fields = log.base, decode_fields(log.base.fields)
+    return SavedSnapshot(
+        cluster=log.mine.cluster,
+        cluster_id=log.cluster_id,
+        app=fields.app,
+        app_version=fields.app_version,
+        saved_us=time.time_ns() // 1000,
+        index=header.index,
+        term=header.term,
+        revision=header.revision,
+        fields=header.fields,
+        body_bytes=body_bytes,
+        checksum=checksum,
+    )
+
+
+def _from_node(settings: Settings, file: Path, node: str | None, force: bool) -> SavedLog:
+    from conflux.node.standing import StandingLog
+    from conflux.storage.saved import SavedLog, save_log
+
     with closing(StandingLog(_longest(settings, node))) as log:
-        mine, now_us = log.mine, time.time_ns() // 1000
-        base = None
-        if log.base is not None:
-            body_bytes, checksum = log.base_checksum()
-            header, fields = log.base, decode_fields(log.base.fields)
-            base = SavedSnapshot(
-                cluster=mine.cluster,
-                cluster_id=log.cluster_id,
-                app=fields.app,
-                app_version=fields.app_version,
-                saved_us=now_us,
-                index=header.index,
-                term=header.term,
-                revision=header.revision,
-                fields=header.fields,
-                body_bytes=body_bytes,
-                checksum=checksum,
-            )
+        mine, base = log.mine, saved_base(log)
         last_index = max(log.state.commit_index, log.first_index - 1)
         saved = SavedLog(
             cluster=mine.cluster,
@@ -58,14 +115,14 @@ def export(settings: Settings, file: Path, node: str | None, force: bool) -> Non
             node=mine.label,
             app=mine.app,
             app_version=mine.app_version,
-            saved_us=now_us,
+            saved_us=time.time_ns() // 1000,
             base=base,
             first_index=log.first_index,
             last_index=last_index,
         )
         chunks = log.chunks() if base is not None else iter(())
         save_log(file, saved, chunks, log.entries(last_index), force=force)
-    _tell(settings, file, saved)
+    return saved
 
 
 def _longest(settings: Settings, text: str | None) -> Path:

@@ -39,6 +39,7 @@ COMMANDS: Table = {
     "destroy": ("destroy", "Delete the directories of a cluster's nodes here."),
     "export": ("export", "Write the log of a node here, with the state it begins with, into a file."),
     "replay": ("replay", "Fold such a file anew."),
+    "inspect-archive": ("inspect_archive", "Say what was kept of logs that were cut."),
     "recover": ("recover", "Make a new cluster from what is left of one that lost its majority."),
     "simulate": ("simulate", "Run clusters in simulated weather and judge all that happens."),
     "completion": ("completion", "Print the script that completes commands in a shell."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -243,7 +244,7 @@ def _launch_options(settings: Settings, data_dir: Path, asked: dict[str, Any]) -
         bind=asked["bind"],
         advertise=asked["advertise"],
         mdns=asked["mdns"],
-        archive=asked["archive"].absolute() if asked["archive"] is not None else None,
+        archive=Path(os.path.abspath(asked["archive"])) if asked["archive"] is not None else None,
         no_archive=asked["no_archive"],
         forget=asked["forget"],
         join=asked["join"],

@@ -208,7 +208,7 @@ class Archiver:
 
     def _failed(self, why: str) -> None:
         self.close()
-        if why != self.problem:
+        if self.problem is None:  # once, however long it lasts: `status` has the newest
             _log.error("the archive takes nothing, so the log is not cut: %s", why)
         self.problem = why
         self._not_before_s = self._clock.monotonic_s() + RETRY_SECONDS

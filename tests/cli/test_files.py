@@ -185,7 +185,7 @@ def test_the_script_of_each_shell(name, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "count", "found"),
-    [("conflux inspect", 1, ["plain,inspect-log"]), ("conflux watch --fr", 2, ["plain,--from-revision"])],
+    [("conflux inspect-l", 1, ["plain,inspect-log"]), ("conflux watch --fr", 2, ["plain,--from-revision"])],
 )
 def test_bash_completes_commands_and_options(tmp_path, words, count, found):
     asked = {"COMP_WORDS": words, "COMP_CWORD": str(count), "_CONFLUX_COMPLETE": "bash_complete"}

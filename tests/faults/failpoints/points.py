@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # Which points there are, and what a node does when it passes: "leader", "follower", "any" (in each role), "candidate",
-# "forming", "starting", "compacting", "installing", "changing" (leader and follower).
+# "forming", "starting", "compacting", "archiving", "installing", "changing" (leader and follower).
 POINTS = {
     "propose.before": "leader",  # judged, not yet in the log
     "propose.after": "leader",  # in the log, neither sent nor on disk
@@ -58,6 +58,10 @@ POINTS = {
     "compact.in_transaction": "compacting",
     "compact.after": "compacting",
     "snapshot.removed": "compacting",  # renamed, perhaps not unlinked
+    "archive.begun": "archiving",
+    "archive.before_sync": "archiving",  # all written
+    "archive.after_rename": "archiving",  # durable, the node's loop doesn't know
+    "archive.added": "archiving",  # nothing cut
     "install.between_chunks": "installing",  # some have come, others not
     "install.received": "installing",  # whole and durable, nothing of it read
     "install.before_base": "installing",  # read, the log doesn't know
@@ -107,7 +111,7 @@ def set_trap(spec: str, directory: str, *, arm: str) -> Trap:
         signal.signal(signal.SIGUSR1, trap.arm)
     for install in (_in_storage, _in_replica, _in_links, _in_answers, _at_start, _in_formation):
         install(trap.passing)
-    for install in (_in_compaction, _in_installation, _in_changes):
+    for install in (_in_compaction, _in_archive, _in_installation, _in_changes):
         install(trap.passing)
     return trap
 
@@ -285,6 +289,18 @@ def _in_compaction(passing: Passing) -> None:
     around(LmdbStorage, "_delete", after=at("compact.in_transaction"))
     around(LmdbStorage, "compact_some", after=at("compact.after"))
     around(LmdbSnapshots, "_remove", after=at("snapshot.removed"))
+
+
+def _in_archive(passing: Passing) -> None:
+    from conflux.storage.archive import Archive
+    from conflux.storage.artefact import ArtefactWriter
+
+    def at(point: str) -> Callable[..., None]:
+        return lambda *_, **__: passing(point)
+
+    around(Archive, "begin", after=at("archive.begun"))
+    around(ArtefactWriter, "finish", before=at("archive.before_sync"), after=at("archive.after_rename"))
+    around(Archive, "add", after=at("archive.added"))
 
 
 def _in_installation(passing: Passing) -> None:
