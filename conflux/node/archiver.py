@@ -65,6 +65,8 @@ class Archiver:
         self._target = 0  # up to where somebody wants to cut
         self._not_before_s = 0.0
         self._writer: SegmentWriter | None = None
+        self._abandoned: SegmentWriter | None = None  # until it is over: the next one writes to the same place
+        self._base: Snapshot | None = None  # that is being read
         self._blocks: Iterator[tuple[int, bytes]] | None = None
         self._last = 0  # of the file that is being written
         self._damaged_base = 0  # index of a snapshot that can't be read: the file begins without one
@@ -75,7 +77,9 @@ class Archiver:
         """True where `work` would do something now."""
         if self._writer is not None:
             return self._writer.is_over or (self._blocks is not None and not self._writer.is_behind)
-        return not self._holds(self._target) and self._clock.monotonic_s() >= self._not_before_s
+        if self._holds(self._target) or self._clock.monotonic_s() < self._not_before_s:
+            return False
+        return self._abandoned is None or self._abandoned.is_over
 
     @property
     def waits(self) -> bool:
@@ -107,9 +111,9 @@ class Archiver:
 
     def close(self) -> None:
         """Give up what is being written: it is begun again where it is needed."""
-        if self._writer is not None:
-            self._writer.abandon()
-        self._writer, self._blocks = None, None
+        self._give_up()
+        if self._abandoned is not None:
+            self._abandoned.wait()
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -121,6 +125,8 @@ class Archiver:
         log = self._replica.raft.log
         first = max(self._archive.last_index, log.snapshot_index) + 1
         last = min(self._target, first + limits.ARCHIVE_SEGMENT_ENTRIES - 1)
+        first_revision = header_of(log.entries(first, first, 1)[0].payload).first_revision
+        last_revision = next_revision_of(log.entries(last, last, 1)[0].payload) - 1
         base = self._snapshot(first - 1) if first - 1 > self._archive.last_index else None
         mine, now_us = self._directory.self, time.time_ns() // 1000
         header = ArchivedLog(
@@ -134,10 +140,10 @@ class Archiver:
             base=None if base is None else self._saved(base, now_us),
             first_index=first,
             last_index=last,
-            first_revision=header_of(log.entries(first, first, 1)[0].payload).first_revision,
-            last_revision=next_revision_of(log.entries(last, last, 1)[0].payload) - 1,
+            first_revision=first_revision,
+            last_revision=last_revision,
         )
-        self._last = last
+        self._base, self._last = base, last
         self._blocks = self._contents(base, first, last)
         self._writer = self._archive.begin(header)
 
@@ -171,11 +177,8 @@ class Archiver:
     def _contents(self, base: Snapshot | None, first: int, last: int) -> Iterator[tuple[int, bytes]]:
         """The blocks of a file behind its header."""
         if base is not None:
-            try:
-                for number in range(base.chunk_count):
-                    yield CHUNK, base.chunk(number)
-            finally:
-                base.close()
+            for number in range(base.chunk_count):
+                yield CHUNK, base.chunk(number)
         while first <= last:
             for entry in self._replica.raft.log.entries(first, last, READ_BYTES):
                 yield ENTRY, layout.entry_key(entry.index) + layout.encode_entry(entry)
@@ -198,7 +201,7 @@ class Archiver:
 
     def _finish(self, writer: SegmentWriter) -> None:
         writer.finish()
-        self._writer, self._blocks = None, None
+        self._end()
         self._archive.add(self._last)
         if self.problem is not None:
             _log.info("the archive %s takes entries again", self._archive.directory)
@@ -206,8 +209,19 @@ class Archiver:
         if self._holds(self._target):
             self._told()
 
+    def _give_up(self) -> None:
+        if self._writer is not None:
+            self._writer.abandon()
+            self._abandoned = self._writer
+        self._end()
+
+    def _end(self) -> None:
+        if self._base is not None:
+            self._base.close()
+        self._writer, self._base, self._blocks = None, None, None
+
     def _failed(self, why: str) -> None:
-        self.close()
+        self._give_up()
         if self.problem is None:  # once, however long it lasts: `status` has the newest
             _log.error("the archive takes nothing, so the log is not cut: %s", why)
         self.problem = why

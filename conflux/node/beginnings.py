@@ -140,18 +140,19 @@ def with_archive(
 
     Raises:
         OptionsError: it is inside of the cluster's own directory.
-        DirectoryError: a node to `start` can't have its archive there.
+        DirectoryError: it was named now, and a node to `start` can't have its archive there. At a later start it is
+            that node alone that does not start.
     """
     if archive is not None and archive.resolve().is_relative_to(cluster_dir.resolve()):
         raise OptionsError(
             f"{archive} is a part of the cluster's own directory, which `conflux destroy` deletes",
             hint="Name a place of its own with --archive DIR.",
         )
-    place = None if none else str(archive) if archive is not None else manifest.archive
-    for node in start if place is not None else ():
-        owner = Owner(cluster=manifest.cluster, label=node.label, identity=node.identity)
-        refuse_foreign(Path(str(place)), owner)
-    return replace(manifest, archive=place)
+    if archive is not None:
+        for node in start:
+            refuse_foreign(archive, Owner(cluster=manifest.cluster, label=node.label, identity=node.identity))
+    named = str(archive) if archive is not None else manifest.archive
+    return replace(manifest, archive=None if none else named)
 
 
 def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[list[LocalNode], list[str]]:

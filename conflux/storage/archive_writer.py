@@ -63,9 +63,12 @@ class SegmentWriter:
             raise self._failure
 
     def abandon(self) -> None:
-        """Give it up. Harmless after `finish`, and twice."""
+        """Give it up, without waiting for the disk: it has left nothing once it `is_over`. Harmless twice."""
         self._is_abandoned = True
         self._blocks.put(None)
+
+    def wait(self) -> None:
+        """Wait until it is over."""
         self._thread.join()
 
     # In the background.

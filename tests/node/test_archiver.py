@@ -356,6 +356,28 @@ def test_a_node_that_ends_gives_up_what_it_was_writing(tmp_path: Path, monkeypat
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["archive.json"]
 
 
+def test_a_file_is_not_begun_again_before_the_one_that_was_given_up_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    world = Archiving(tmp_path)
+    over = [False]
+    monkeypatch.setattr(SegmentWriter, "is_behind", property(lambda self: True))
+    for _ in range(2):
+        world.user().perform(("add", "x"))
+        snapshot_now(world, world.nodes["a"])
+    archiver = archive_of(world.nodes["a"])
+    world.until(lambda: archiver.waits)
+    monkeypatch.setattr(SegmentWriter, "is_over", property(lambda self: over[0]))
+    archiver._failed("for a test")
+    world.clock.now_s += archivers.RETRY_SECONDS
+    assert not archiver.has_work and not archiver.waits
+    over[0] = True
+    assert archiver.has_work
+    monkeypatch.undo()
+    world.wait(lambda: first_index(world.nodes["a"]) > 1)
+    assert world.history("a") == list(range(1, first_index(world.nodes["a"])))
+
+
 def test_an_idle_node_has_no_work_for_its_archive(tmp_path: Path):
     world = Archiving(tmp_path)
     world.compact()

@@ -192,6 +192,9 @@ def test_destroy_takes_the_archives_along_that_are_these_nodes(
     assert cluster.run("stop").status == 0
     owner = place / "n2" / "archive.json"
     owner.write_text(json.dumps(json.loads(owner.read_text()) | {"identity": "f" * 32}))
+    ran = cluster.run("start", "--detach", "--json", "--timeout", "2")
+    assert "n2 is not started: the archive" in ran.err and "that of the node n2 (ffffffff)" in ran.err
+    assert cluster.run("stop").status == 0
     ran = cluster.run("destroy", "--yes", "--with-archive")
     assert ran.status == 0 and f"removed {place / 'n1'}" in ran.out
     assert sorted(path.name for path in place.iterdir()) == ["n2"], "another node's stays"

@@ -124,6 +124,7 @@ def test_a_file_that_is_given_up_leaves_nothing(tmp_path: Path):
     writer.write(ENTRY, b"x" * 1000)
     writer.abandon()
     writer.abandon()
+    writer.wait()
     assert writer.is_over and segments_of(archive.directory) == []
     assert [path.name for path in archive.directory.iterdir()] == [OWNER_FILE]
     put(archive, 1, 2)
@@ -137,6 +138,7 @@ def test_a_file_that_is_given_up_once_all_was_given_is_there_whole_or_not_at_all
     writer.write(ENTRY, layout.entry_key(1) + layout.encode_entry(entry))
     writer.start_finish()
     writer.abandon()
+    writer.wait()
     left = segments_of(archive.directory)
     assert left == [] or read(the_run(look(tmp_path))) == (b"", [entry])
 
@@ -146,6 +148,7 @@ def test_a_writer_says_when_it_is_behind(tmp_path: Path, monkeypatch: pytest.Mon
     writer = open_(tmp_path).begin(header_of(1, 2))
     assert writer.is_behind
     writer.abandon()
+    writer.wait()
 
 
 def test_an_archive_that_has_gone_is_an_error_of_the_file_that_is_written(tmp_path: Path):
