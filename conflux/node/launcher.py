@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class Launcher:
 
     def respawn(self, node: Launched) -> None:
         """Start a node again that died."""
-        node.process = _popen(node.spec)
+        node.process = _popen(replace(node.spec, archive_is_new=False))
         answer = _read_answer(node.process, time.monotonic() + START_SECONDS_MAX)
         node.endpoint = answer.get("endpoint", node.endpoint)
 
@@ -224,6 +224,7 @@ class Launcher:
             # Where all others are named and nobody else can turn up, there is nothing to wait for.
             settle_s=0.0 if len(peers) >= manifest.size - 1 and not mdns else SETTLE_SECONDS,
             archive=manifest.archive,
+            archive_is_new=options.archive is not None or not node.made,
             forget=options.forget,
             app=manifest.app,
             app_dir=manifest.app_dir,

@@ -57,6 +57,7 @@ class NodeSpec:
     settle_s: float
     join: str | None  # its token, where it joins a cluster that was formed before
     archive: str | None  # what is cut of its log is kept below this directory
+    archive_is_new: bool  # it may be made there
     forget: str | None  # id of a proposal that the operator gives up
     app: str
     app_dir: str
@@ -143,7 +144,7 @@ def _archive(spec: NodeSpec, directory: Directory) -> Archive | None:
     try:
         mine = directory.self
         owner = Owner(cluster=mine.cluster, label=mine.label, identity=mine.identity)
-        return Archive.open(Path(spec.archive), owner)
+        return Archive.open(Path(spec.archive), owner, create=spec.archive_is_new)
     except BaseException:
         directory.storage.close()
         raise

@@ -29,6 +29,7 @@ OWNER_FILE = "archive.json"
 _NAME = re.compile(r"(\d{20})-(\d{20})\.log")
 _LEFTOVER = re.compile(r"\.(\d{20}-\d{20}\.log\.\d+|archive\.json|probe)")
 _ELSEWHERE = "Name another place with --archive DIR, or go on without one: --no-archive."
+_MISSING = "Mount its disk or put it back; to begin a new one, say --archive DIR again."
 _ANOTHER = "Name another place with --archive DIR, or move this one away: what is in it stays readable."
 
 
@@ -63,11 +64,15 @@ class Archive:
         self.last_index = max((segment.last_index for segment in segments), default=0)
 
     @classmethod
-    def open(cls, root: Path, owner: Owner) -> Archive:
-        """Open the archive of a node below `root`, or make it where there is none.
+    def open(cls, root: Path, owner: Owner, *, create: bool = True) -> Archive:
+        """Open the archive of a node below `root`.
+
+        Args:
+            create: make it where there is none. An archive that was there may lie on a disk that isn't mounted, where
+                a new one would be in nobody's way until it is.
 
         Raises:
-            WrongDirectory: it is another node's, or holds something else.
+            WrongDirectory: it is another node's, holds something else, or is not there.
             NewerFormat, Damaged: what says whose it is can't be read.
             DirectoryError: the system refuses.
         """
@@ -75,6 +80,8 @@ class Archive:
         directory = root / owner.label
         with _directory_errors(directory):
             if not (directory / OWNER_FILE).exists():
+                if not create:
+                    raise WrongDirectory(f"the archive {directory} is not there", hint=_MISSING)
                 directory.mkdir(parents=True, mode=0o700, exist_ok=True)
                 _write(directory / OWNER_FILE, json.dumps({"format": limits.ARCHIVE_VERSION} | asdict(owner)))
                 sync_directory(root)

@@ -153,6 +153,23 @@ def test_places_that_can_not_be_an_archive_are_refused_in_a_line_and_nothing_is_
     assert "nothing yet" in other.run("inspect-archive", str(place)).out
 
 
+def test_an_archive_that_is_gone_is_not_begun_anew_unawares(
+    start_cluster: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    place = tmp_path / "archive"
+    cluster = start_cluster(1, "--archive", str(place))
+    assert cluster.run("stop").status == 0
+    place.rename(tmp_path / "unmounted")
+    ran = cluster.run("start", "--detach")
+    one_line(ran, 1, f"the archive {place / 'n1'} is not there. Mount its disk or put it back")
+    assert not place.exists()
+    (tmp_path / "unmounted").rename(place)
+    assert cluster.run("start", "--detach").status == 0
+    assert cluster.run("stop").status == 0
+    place.rename(tmp_path / "unmounted")
+    assert cluster.run("start", "--detach", "--archive", str(place)).status == 0
+
+
 def test_it_is_remembered_until_it_is_unsaid_and_destroy_leaves_it_unless_it_is_told_to(
     start_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:

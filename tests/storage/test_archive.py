@@ -200,6 +200,14 @@ def test_another_nodes_is_refused_and_stays_as_it_was(tmp_path: Path, owner: Own
     assert owner_of(tmp_path / "n1") == OWNER and len(segments_of(tmp_path / "n1")) == 1
 
 
+def test_one_that_should_be_there_is_not_made_anew(tmp_path: Path):
+    with pytest.raises(WrongDirectory, match="is not there") as raised:
+        Archive.open(tmp_path, OWNER, create=False)
+    assert "Mount its disk" in raised.value.hint and list(tmp_path.iterdir()) == []
+    put(open_(tmp_path), 1, 2)
+    assert Archive.open(tmp_path, OWNER, create=False).last_index == 2
+
+
 def test_a_directory_that_holds_something_else_is_refused(tmp_path: Path):
     (tmp_path / "n1").mkdir()
     (tmp_path / "n1" / "data.mdb").write_text("")
