@@ -8,6 +8,7 @@ newest, and the past that can still be looked at.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from conflux.storage.interface import SnapshotHeader, SnapshotWriter, Storage
 from conflux.store import image
 from conflux.store.hash_points import HashPoint
 from conflux.store.machine import Machine
+
+_log = logging.getLogger("conflux.node")
 
 KEPT_SNAPSHOTS = 2
 CHUNK_BYTES = 128 * 1024
@@ -127,6 +130,8 @@ class Snapshotter:
             elif self._leftovers:
                 self._leftovers = self._storage.compact_some()
         except (DiskFull, MalformedValue) as error:
+            if str(error) != self.problem:  # once, however often it is tried
+                _log.error("no snapshot is taken, so the log is not cut: %s", error)
             self._give_up(str(error))
             self._leftovers = False
         except StorageFailed as error:

@@ -91,7 +91,7 @@ def test_who_reads_a_state_that_does_not_dump_is_told_why_and_the_node_goes_on()
     assert user.ask(Read(user.number(), Consistency.LINEARIZABLE, False), StatePart)
 
 
-def test_a_snapshot_that_would_not_come_back_is_not_taken_and_nothing_is_cut():
+def test_a_snapshot_that_would_not_come_back_is_not_taken_and_nothing_is_cut(caplog: pytest.LogCaptureFixture):
     world = World(1, app_of(load=forgetful), snapshot_entries=2, snapshot_bytes=10**9)
     user = world.user()
     for number in range(3):
@@ -101,6 +101,8 @@ def test_a_snapshot_that_would_not_come_back_is_not_taken_and_nothing_is_cut():
     node = world.nodes["a"]
     assert snapshots(node) == [] and first_index(node) == 1
     assert "load does not bring back" in node.snapshots.status()["snapshot_problem"]
+    user.ask(TakeSnapshot(user.number()), Refused)
+    assert caplog.text.count("no snapshot is taken, so the log is not cut: the app's load does not bring back") == 1
     user.perform(("add", 3))
     assert things(node) == [0, 1, 2, 3]
     node = world.restart("a", app_of())  # mended
