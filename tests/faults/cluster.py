@@ -34,12 +34,15 @@ LAST_LINES = 30
 class FaultCluster:
     """All nodes of a cluster on this machine; `close` leaves no process behind, whatever state they are in."""
 
-    def __init__(self, data_dir: Path, size: int, *options: str, app: tuple[str, ...] = APP) -> None:
+    def __init__(
+        self, data_dir: Path, size: int, *options: str, app: tuple[str, ...] = APP, archive: bool = False
+    ) -> None:
         self.data_dir = data_dir
         self.directory = data_dir / NAME
         self.size = size
         self.labels = [f"n{number}" for number in range(1, size + 1)]
-        self.options = options
+        self.archive = data_dir / "archive" if archive else None
+        self.options = (*options, "--archive", str(self.archive)) if archive else options
         self._app = app
         self._mark = uuid.uuid4().hex
         self._client: Client | None = None
@@ -213,14 +216,19 @@ class FaultCluster:
         return self.judge(operations)
 
     def judge(self, operations: list[Operation]) -> Verdict:
-        """The verdict on a history; every node must hold the same log, or an end of it where it has cut its own."""
+        """The verdict on a history; every node must hold the same log, or an end of it where it has cut its own.
+
+        Where all have, the archive must have kept the beginning.
+        """
         cut = [label for label in self.labels if is_cut(self.directory, label)]
-        whole, *others = [label for label in self.labels if label not in cut]
-        first = read_log(self.directory, whole)
+        whole, *others = [label for label in self.labels if label not in cut] or cut[:1]
+        first = read_log(self.directory, whole, self.archive)
         logs = {label: read_log(self.directory, label) for label in others}
         verdict = judge(operations, first)
         verdict.violations += [
-            f"{label} holds another log" for label in cut if not holds_an_end(self.directory, label, of=whole)
+            f"{label} holds another log"
+            for label in cut
+            if label != whole and not holds_an_end(self.directory, label, of=whole)
         ]
         verdict.violations += [f"{label} holds another log" for label, log in logs.items() if not _same(log, first)]
         verdict.violations += [

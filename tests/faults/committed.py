@@ -7,10 +7,13 @@ record by record, since only there a rejection has its place among the actions.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from conflux.raft.entry import Entry
+from conflux.storage.archived import look, pieces_of, runs_of
 from conflux.storage.reader import LogReader
 from conflux.store.records import Calls, header_of, method_names, records_of
 from conflux.wire import values
@@ -77,15 +80,19 @@ def _judge(method: str, state: dict[str, Any], value: str, padding: str = "") ->
         return error
 
 
-def read_log(cluster_dir: Path, label: str) -> CommittedLog:
-    """The committed log of a node that runs or rests, with all of it committed."""
+def read_log(cluster_dir: Path, label: str, archive: Path | None = None) -> CommittedLog:
+    """The committed log of a node that runs or rests, with all of it committed.
+
+    Args:
+        archive: has what is cut of it.
+    """
     lines = _inspect(cluster_dir, label)
-    log = CommittedLog(entries=len(lines) - 1)
+    log = CommittedLog(entries=lines[0]["commit_index"])
     seen: set[tuple[int, int]] = set()
     reader = LogReader.open(cluster_dir / label)
     try:
         revision = 0
-        for entry, checksum_ok in reader.entries(1, lines[0]["commit_index"]):
+        for entry, checksum_ok in _entries(reader, lines[0]["commit_index"], archive):
             if not checksum_ok:
                 log.violations.append(f"entry {entry.index} is damaged")
             if header_of(entry.payload).first_revision != revision + 1:
@@ -98,6 +105,18 @@ def read_log(cluster_dir: Path, label: str) -> CommittedLog:
         reader.close()
     log.violations += _differences(log, lines)
     return log
+
+
+def _entries(reader: LogReader, last: int, archive: Path | None) -> Iterator[tuple[Entry, bool]]:
+    """All entries, each with whether its checksum is right."""
+    first = reader.hard_state().first_index
+    if first > 1:
+        assert archive is not None, "the beginning of the log is cut, and nobody kept it"
+        whole = runs_of(piece for each in look(archive) for piece in pieces_of(each))[0]
+        for entry in whole.contents()[1]:
+            if entry.index < first:
+                yield entry, True  # or it would have raised
+    yield from reader.entries(first, last)
 
 
 def is_cut(cluster_dir: Path, label: str) -> bool:
@@ -119,10 +138,10 @@ def last_index(cluster_dir: Path, label: str) -> int:
 
 
 def holds_an_end(cluster_dir: Path, label: str, *, of: str) -> bool:
-    """Whether a cut log is the end of another one, as far as both are committed."""
+    """Whether a cut log is the end of another one, as far as both are there and committed."""
     cut, whole = LogReader.open(cluster_dir / label), LogReader.open(cluster_dir / of)
     try:
-        first = cut.hard_state().first_index
+        first = max(cut.hard_state().first_index, whole.hard_state().first_index)
         last = min(cut.hard_state().commit_index, whole.hard_state().commit_index)
         pairs = zip(cut.entries(first, last), whole.entries(first, last), strict=True)
         return all(one == other and one[1] for one, other in pairs)
@@ -154,13 +173,13 @@ def _inspect(cluster_dir: Path, label: str) -> list[dict[str, Any]]:
 
 
 def _differences(log: CommittedLog, lines: list[dict[str, Any]]) -> list[str]:
-    """Where `inspect-log` shows something else than the records say."""
+    """Where `inspect-log` shows something else than the records say, of what is not cut."""
     entries = lines[1:]
     shown = [action["action"]["value"] for entry in entries for action in entry["actions"]]
     rejections = [rejection["message"] for entry in entries for rejection in entry["rejections"]]
     told = [call.text for call in log.calls if call.outcome is Outcome.REJECTED]
     found = []
-    if shown != log.values or rejections != told:
+    if shown != log.values[len(log.values) - len(shown) :] or rejections != told[len(told) - len(rejections) :]:
         found.append("inspect-log shows other calls than the log holds")
     if not all(entry["checksum_ok"] and entry["committed"] for entry in entries):
         found.append("inspect-log shows an entry as damaged or not committed")

@@ -23,9 +23,14 @@ def make_cluster(tmp_path: Path) -> Iterator[Callable[..., FaultCluster]]:
     clusters: list[FaultCluster] = []
 
     def make(
-        size: int = 3, *options: str, start: bool = True, app: tuple[str, ...] = APP, **environment: str
+        size: int = 3,
+        *options: str,
+        start: bool = True,
+        app: tuple[str, ...] = APP,
+        archive: bool = False,
+        **environment: str,
     ) -> FaultCluster:
-        cluster = FaultCluster(tmp_path / f"data{len(clusters)}", size, *options, app=app)
+        cluster = FaultCluster(tmp_path / f"data{len(clusters)}", size, *options, app=app, archive=archive)
         clusters.append(cluster)
         if start:
             cluster.start(**environment)

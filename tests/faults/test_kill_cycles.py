@@ -16,6 +16,7 @@ import pytest
 
 from tests.faults.budget import CYCLE_SECONDS_MAX, CYCLES, SEED
 from tests.faults.cluster import FaultCluster
+from tests.faults.committed import is_cut
 
 ANSWERS_BETWEEN = 20
 
@@ -39,7 +40,7 @@ def victims_of(cluster: FaultCluster, random: Random) -> tuple[str, list[str]]:
 def test_kill_9_under_load_loses_nothing_and_applies_nothing_twice(
     size: int, make_cluster: Callable[..., FaultCluster], report: Callable[..., None]
 ) -> None:
-    cluster = make_cluster(size)
+    cluster = make_cluster(size, archive=True)  # over many cycles all logs are cut, and the judge wants all of it
     random = Random(f"{SEED} {size}")
     kinds: Counter[str] = Counter()
     with cluster.load(clients=5, seed=SEED) as load:
@@ -55,3 +56,18 @@ def test_kill_9_under_load_loses_nothing_and_applies_nothing_twice(
         verdict = cluster.settle(load)
     more: dict[str, Any] = dict(kinds)
     report(verdict, **more)
+
+
+def test_what_all_nodes_have_cut_of_their_logs_is_judged_too(
+    make_cluster: Callable[..., FaultCluster], report: Callable[..., None]
+) -> None:
+    cluster = make_cluster(3, archive=True)
+    with cluster.load(clients=3, seed=SEED) as load:
+        while not all(is_cut(cluster.directory, label) for label in cluster.labels):
+            load.await_more(ANSWERS_BETWEEN)
+            assert cluster.run("snapshot", "now").status == 0
+        cluster.kill(*cluster.labels)
+        cluster.start()
+        load.await_more(ANSWERS_BETWEEN)
+        verdict = cluster.settle(load)
+    report(verdict, killed=3)
