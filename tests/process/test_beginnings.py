@@ -9,7 +9,7 @@ import shutil
 import socket
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -70,14 +70,27 @@ def assert_one_left_out(ran: Ran, label: str, *words: str) -> None:
         assert word in lines[0], ran.err
 
 
+@pytest.fixture(scope="module")
+def formed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a cluster of three has formed, holds one thing, and is stopped: it takes seconds, so it is made once."""
+    cluster = Cluster(tmp_path_factory.mktemp("formed"), 3)
+    try:
+        cluster.start()
+        assert cluster.run("perform", "append", "kept").status == 0
+        cluster.await_equal()
+        assert cluster.run("stop").status == 0
+        yield cluster.data_dir
+    finally:
+        cluster.close()
+
+
 @pytest.fixture
-def three(start_cluster: Callable[..., Cluster]) -> Cluster:
-    """A cluster of three that has formed, holds one thing, and is stopped."""
-    cluster = start_cluster(3)
-    assert cluster.run("perform", "append", "kept").status == 0
-    cluster.await_equal()
-    assert cluster.run("stop").status == 0
-    return cluster
+def three(formed: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """A copy of it: whatever a test does to it, it does to its own."""
+    cluster = Cluster(tmp_path / "copy", 3)
+    shutil.copytree(formed, cluster.data_dir)
+    yield cluster
+    cluster.close()
 
 
 @row("nothing, and no `--cluster-size`")
