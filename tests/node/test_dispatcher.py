@@ -224,3 +224,31 @@ def test_nobody_is_told_of_what_was_committed_before_anyone_asked(dispatcher):
     dispatcher.committed(entry(2), 2, "state")
     assert [(each.revision, each.action) for each in listener.wait(1)] == [(2, 2)]
     assert isinstance(listener.told[0], Committed)
+
+
+@pytest.mark.usefixtures("small_queue")
+def test_closing_tells_what_waits_as_far_as_time_allows_and_a_full_queue_allows_none():
+    dispatcher, listener = Dispatcher(), Listener()
+    dispatcher.on("e", listener)
+    dispatcher.tell("e", 1)
+    dispatcher.close(SECONDS_MAX)
+    assert listener.told == [1]
+    full, gate = Dispatcher(), Gate()
+    full.on("e", gate)
+    full.tell("e", 0)
+    assert gate.reached.wait(SECONDS_MAX)
+    for number in range(9):
+        full.tell("e", number)
+    full.close(SECONDS_MAX)  # the gate is shut: waiting for it would take that long
+    gate.open.set()
+    assert full._thread is not None
+    full._thread.join(SECONDS_MAX)
+    assert not full._thread.is_alive()
+
+
+def test_a_gap_that_nobody_listens_to_is_not_kept(dispatcher):
+    dispatcher.missed(7, "at 7")
+    listener = Listener()
+    dispatcher.on("committed", listener)
+    dispatcher.committed(entry(8), 8, "at 8")
+    assert [(each.revision, each.gap) for each in listener.wait(1)] == [(8, False)]

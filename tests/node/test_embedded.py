@@ -32,6 +32,7 @@ from conflux.errors import (
     UnknownMethod,
     WrongDirectory,
 )
+from conflux.transport.memory import MemoryChannel, MemoryHub
 from tests.node.test_dispatcher import Gate, Listener
 
 SECONDS_MAX = 20.0
@@ -699,3 +700,53 @@ def test_the_state_at_a_revision_of_a_node_that_has_no_cluster(open_: Open):
     node = open_.node(id="a", cluster_size=3, channel={"name": "memory", "hub": f"hub{next(_hubs)}"})
     with pytest.raises(NotReady):
         node.state_at(0, timeout=SECONDS_MAX)
+
+
+# ---- What hardly ever happens ----
+
+
+def test_there_is_no_such_consistency(open_: Open):
+    a, *_ = open_.cluster(1)
+    with pytest.raises(OptionsError, match="consistency is 'local' or 'linearizable', not 'eventual'"):
+        a.get_state("eventual")  # type: ignore[arg-type]
+
+
+def test_a_state_of_the_past_that_takes_too_long_is_given_up(open_: Open):
+    a, *_ = open_.cluster(1)
+    a._node.past.ask = lambda *_: None  # type: ignore[union-attr, method-assign, assignment]
+    with pytest.raises(NotReady, match="was not folded in time"):
+        a.state_at(0, timeout=0.01)
+
+
+def test_a_state_that_is_older_than_what_was_shown_before_is_waited_for(
+    open_: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, *_ = open_.cluster(1)
+    monkeypatch.setattr(type(a._node), "is_recovering", True)
+    with pytest.raises(NotReady, match="still folding its log"):
+        a.get_state(timeout=0.01)
+
+
+def test_what_is_asked_just_as_the_loop_ends_is_answered(open_: Open):
+    a, *_ = open_.cluster(1)
+    a._loop.stop()
+    a._loop.join()
+    with pytest.raises(Closed):
+        perform(a, "append", "x")
+
+
+def test_a_node_whose_loop_has_failed_says_why(open_: Open):
+    a, *_ = open_.cluster(1)
+
+    def fail() -> None:
+        raise ConfluxError("the disk is gone")
+
+    a._node.turn = fail  # type: ignore[method-assign]
+    a._loop.join()
+    with pytest.raises(ConfluxError, match="the node stopped: the disk is gone"):
+        a.get_state()
+
+
+def test_a_channel_of_ones_own(open_: Open, tmp_path: Path):
+    node = open_.node(id="a", cluster_size=1, channel=MemoryChannel(MemoryHub()), data_dir=tmp_path)
+    assert perform(node, "append", "x") == {"type": "append", "thing": "x"}

@@ -9,6 +9,7 @@ from random import random
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from conflux import limits
 from conflux.app import App
@@ -417,3 +418,17 @@ def test_a_node_whose_disk_is_full_does_not_spin_to_tell_its_hashes():
     assert world.nodes["a"].replica.is_stuck
     turns = [world.nodes["a"].wait_s() for _ in range(3) if world.step() is None]
     assert min(turns) > 0
+
+
+def test_a_state_that_was_changed_by_something_else_than_the_log_is_said_to_be_so():
+    world = world_of(right, right, right)
+    lead(world, "a")
+    add(world, "x")
+    replica = world.nodes["c"].replica
+    world.until(lambda: replica.machine.revision == 1)
+    replica.machine = structs.replace(replica.machine, state=[*replica.machine.state, "flipped"])
+    for node in world.nodes.values():
+        node.guard._clock = count().__next__  # each look at it says that the turn's time is over
+    add(world, LARGE)
+    world.until(lambda: diverged(world) == ["c"], 20)
+    world.until(lambda: "this one was changed by something else" in problem(world, "c"), 20)

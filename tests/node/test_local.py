@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from conflux.client.requester import Call
-from conflux.errors import Closed, ConfluxError, OutcomeUnknown
+from conflux.errors import Closed, ConfluxError, MalformedValue, OutcomeUnknown
+from conflux.node import local
 from conflux.node.local import LocalCaller
 from conflux.wire import values
 from tests.node.harness import NotSo, World
@@ -140,3 +141,18 @@ def test_d12_a_read_that_comes_in_at_the_very_end_is_told_too(program):
     program.read()
     program.caller.close(Closed("over"))
     assert len(program.told) == 1
+
+
+def test_a_read_that_is_given_up_asks_for_nothing(program):
+    program.caller.run_soon(lambda: program.caller.read(program.told.append, lambda: True))
+    program.caller.turn()
+    assert not program.told and not program.caller._reads
+
+
+def test_a_state_that_does_not_decode_is_told_as_an_error(program, monkeypatch):
+    def malformed(_: bytes) -> None:
+        raise MalformedValue("it is no state")
+
+    monkeypatch.setattr(local, "decode_state", malformed)
+    program.read()
+    assert isinstance(program.run(1)[0], MalformedValue)

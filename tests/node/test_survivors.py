@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import lmdb
 import msgspec
 import pytest
 
+from conflux.discovery.local import KEY
 from conflux.errors import ConfluxError, Damaged, SnapshotDamaged
 from conflux.node import directory as directories
+from conflux.node import refounding
 from conflux.node.directory import Self
 from conflux.node.refounding import Base, refound
 from conflux.node.standing import StandingLog
@@ -203,3 +206,56 @@ def test_an_old_cluster_is_set_aside_as_it_is(tmp_path: Path):
         refound(plan(tmp_path, size=2), None, log.entries(2), aside=tmp_path / "new.before")
     assert (tmp_path / "new.before" / "a" / "data.mdb").read_bytes() == before
     assert sorted(path.name for path in (tmp_path / "new").glob("*/")) == ["n1", "n2"]
+
+
+def test_where_a_majority_is_left_nothing_is_said_to_be_missing(tmp_path: Path):
+    said = " ".join(found(tmp_path, a=(1,), b=(1,), c=(1,)).sentences())
+    assert "Nothing that was acknowledged is missing" in said
+
+
+def test_an_entry_that_is_missing_in_the_middle_is_an_error(tmp_path: Path):
+    path = directory(tmp_path, "a", 1, 1, 1)
+    with lmdb.open(str(path), max_dbs=3) as env, env.begin(write=True, db=env.open_db(layout.LOG)) as transaction:
+        transaction.delete(layout.entry_key(2))
+    with closing(StandingLog(path)) as log, pytest.raises(Damaged, match="entry 2 is no longer"):
+        list(log.entries(3))
+
+
+def test_a_later_snapshot_takes_the_place_of_one_that_is_damaged(tmp_path: Path):
+    path = a_cut_log(tmp_path)
+    with closing(StandingLog(path)) as log:
+        assert log.base is not None
+        header, chunks = replace(log.base, index=3, term=2), [*log.chunks()]
+    storage = LmdbStorage.open(path, create=False)
+    writer = storage.snapshots.begin(header)
+    for chunk in chunks:
+        writer.write(chunk)
+    writer.finish().close()
+    storage.close()
+    (first, _) = sorted((path / SNAPSHOTS).iterdir())
+    (first / "data.mdb").write_bytes(b"")
+    with closing(StandingLog(path)) as log:
+        assert log.base is not None and log.base.index == 3
+        assert [entry.index for entry in log.entries(5)] == [4, 5]
+
+
+def test_a_directory_that_names_no_node_is_damaged(tmp_path: Path):
+    storage = LmdbStorage.open(tmp_path / "a", create=True)
+    storage.close()
+    with pytest.raises(Damaged, match="does not say which node it is"):
+        StandingLog(tmp_path / "a")
+    storage = LmdbStorage.open(tmp_path / "a", create=False)
+    storage.record_facts({directories.SELF: b"\xc1"})
+    storage.close()
+    with pytest.raises(Damaged, match="does not decode"):
+        StandingLog(tmp_path / "a")
+
+
+def test_a_cluster_without_a_key_has_none_afterwards_and_long_logs_are_written_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(refounding, "BATCH_BYTES", 1)
+    manifest = refound(plan(tmp_path, size=1, key=None), None, entries(1, 1, 1))
+    assert manifest.insecure and not (tmp_path / "new" / KEY).exists()
+    with closing(StandingLog(tmp_path / "new" / "n1")) as log:
+        assert [entry.index for entry in log.entries(3)] == [1, 2, 3]
