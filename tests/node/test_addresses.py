@@ -113,12 +113,13 @@ def test_part_of_a_cluster_listens_everywhere_and_says_its_address_on_the_networ
 ) -> None:
     monkeypatch.setattr(Routes, "host", host)
     monkeypatch.setattr(socket, "socket", Routes)
-    adapters = [ifaddr.Adapter("lo", "lo", [ifaddr.IP("127.0.0.1", 8, "lo"), ifaddr.IP("192.0.2.7", 24, "eth0")])]
+    places = [("lo", "127.0.0.1"), ("eth0", "192.0.2.7")]
+    adapters = [ifaddr.Adapter(name, name, [ifaddr.IP(address, 24, name)]) for name, address in places]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters)
     made = with_addresses(replace(manifest(1), size=3), {}, bind=None, advertise=None)
     assert made.nodes[0].bind.startswith("0.0.0.0:")
     assert made.nodes[0].address.startswith("192.0.2.7:")
-    monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters[1:])
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: adapters[:1])
     if host != "192.0.2.7":
         with pytest.raises(ConfluxError, match="no address on a network"):
             with_addresses(replace(manifest(1), size=3), {}, bind=None, advertise=None)

@@ -8,6 +8,7 @@ import pytest
 
 from conflux import limits
 from conflux.node.desk import HERE_HANDLE
+from conflux.node.status import row_of
 from conflux.wire.clients import (
     AskChunk,
     BackUp,
@@ -101,5 +102,6 @@ def test_a_removed_node_that_knows_nobody_names_nobody() -> None:
     world.until(lambda: gone.directory.removed)
     gone.links.addresses.clear()
     user = User(world, gone)
+    assert row_of(gone)["standing"] == "removed"
     assert user.ask(OpenSession(7), Refused).code is Code.NOT_READY
     assert not user.got(Members)

@@ -169,7 +169,8 @@ def test_submit_gives_all_that_is_known_of_a_commit(open_):
 
 def test_what_one_thread_submits_is_applied_in_its_order(open_):
     nodes = open_.cluster()
-    futures = [follower_of(nodes).submit("append", number) for number in range(300)]
+    follower = follower_of(nodes)  # one: what two of them are told is in no order
+    futures = [follower.submit("append", number) for number in range(300)]
     revisions = [future.result(SECONDS_MAX).revision for future in futures]
     assert revisions == list(range(1, 301))
     assert list(leader_of(nodes).get_state()) == list(range(300))
@@ -216,10 +217,7 @@ def test_who_waits_only_for_the_leaders_disk_is_told_without_a_revision(open_):
 
 def test_a_large_argument_does_not_stop_the_cluster(open_):
     (node,) = open_.cluster(1)
-    try:
-        node.perform("append", [{"a": 1}] * 60_000, timeout=2.0)
-    except OutcomeUnknown:
-        raise AssertionError("it should have taken milliseconds") from None
+    perform(node, "append", [{"a": 1}] * 60_000)  # takes milliseconds
 
 
 # ---- Rejections and mistakes ----
@@ -724,7 +722,7 @@ def test_a_state_that_is_older_than_what_was_shown_before_is_waited_for(
     a, *_ = open_.cluster(1)
     monkeypatch.setattr(type(a._node), "is_recovering", True)
     with pytest.raises(NotReady, match="still folding its log"):
-        a.get_state(timeout=0.01)
+        a.get_state(timeout=0.2)
 
 
 def test_what_is_asked_just_as_the_loop_ends_is_answered(open_: Open):

@@ -57,6 +57,12 @@ def test_a_state_that_may_be_wrong_is_kept_by_nobody() -> None:
     assert not told and not snapshots(node)
 
 
+def test_a_state_that_could_not_be_hashed_is_not_encoded_either() -> None:
+    world, node = one()
+    node.machine.hash_point.problem = "a state holds no sets"
+    assert refused(world) == "no snapshot was taken: a state holds no sets"
+
+
 @pytest.mark.parametrize("error", [StorageFailed("Input/output error"), DiskFull("no room")])
 @pytest.mark.parametrize(("target", "name"), [(MemorySnapshotWriter, "write"), (MemorySnapshots, "begin")])
 def test_one_that_the_disk_does_not_take_is_given_up_and_the_node_serves_on(

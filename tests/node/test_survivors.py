@@ -225,18 +225,19 @@ def test_a_later_snapshot_takes_the_place_of_one_that_is_damaged(tmp_path: Path)
     path = a_cut_log(tmp_path)
     with closing(StandingLog(path)) as log:
         assert log.base is not None
-        header, chunks = replace(log.base, index=3, term=2), [*log.chunks()]
+        header, chunks = log.base, [*log.chunks()]
     storage = LmdbStorage.open(path, create=False)
-    writer = storage.snapshots.begin(header)
-    for chunk in chunks:
-        writer.write(chunk)
-    writer.finish().close()
+    for index, term in ((3, 7), (4, 2)):  # one of a log that is not this one, and one that is
+        writer = storage.snapshots.begin(replace(header, index=index, term=term))
+        for chunk in chunks:
+            writer.write(chunk)
+        writer.finish().close()
     storage.close()
-    (first, _) = sorted((path / SNAPSHOTS).iterdir())
+    (first, *_) = sorted((path / SNAPSHOTS).iterdir())
     (first / "data.mdb").write_bytes(b"")
     with closing(StandingLog(path)) as log:
-        assert log.base is not None and log.base.index == 3
-        assert [entry.index for entry in log.entries(5)] == [4, 5]
+        assert log.base is not None and log.base.index == 4
+        assert [entry.index for entry in log.entries(5)] == [5]
 
 
 def test_a_directory_that_names_no_node_is_damaged(tmp_path: Path):
