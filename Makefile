@@ -22,7 +22,7 @@ demo: bootstrap-run ## see it at work: a cluster on this machine
 	@$(PYTHON_HERE) -m conflux.demo $(ARGS)
 
 test: bootstrap-dev ## the test suite
-	@$(PYTHON_HERE) -m pytest -n 3 -q $(ARGS)
+	@$(PYTHON_HERE) -m pytest -n 3 --dist worksteal -q $(ARGS)
 
 lint: bootstrap-dev ## ruff: rules and layout
 	@$(PYTHON_HERE) -m ruff check .

@@ -36,7 +36,7 @@ def test_a_client_is_told_the_end_of_the_log(tmp_path: Path) -> None:
 def test_a_large_state_is_hashed_when_the_node_is_idle() -> None:
     world = World(1)
     grow(world.user(), calls=40)
-    machine, hashes = world.leader().machine, StateHashes()
+    machine, hashes = world.leader().machine, StateHashes(world.app)
     assert machine.hash_point.bytes_total + machine.bytes_since_hash_point > status.HASH_AT_ONCE_BYTES
     assert hashes.of(machine) is machine.hash_point
     hashes.begin(machine)
