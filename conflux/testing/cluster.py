@@ -20,6 +20,7 @@ from conflux.testing.history import Call, History
 from conflux.testing.host import Host
 from conflux.testing.network import NetworkKnobs, SimulatedNetwork
 from conflux.testing.trace import Trace
+from conflux.testing.transfers import Transfers
 from conflux.testing.weather import Weather
 from conflux.testing.workload import DrawCall
 
@@ -60,6 +61,7 @@ class SimulatedCluster:
         self.watch_with([])
         count = weather.nodes + weather.extra_candidates
         self.hosts = [Host(self, f"n{number}") for number in range(1, count + 1)]
+        self.transfers = Transfers(self.hosts, self.counts)
         trace.names = {host.identity: host.label for host in self.hosts}
         self._draw_call = draw_call
         self._calls_made = 0

@@ -65,6 +65,7 @@ class Host:
         self.embedded: list[EmbeddedClient] = []
         self.paused_until_s = 0.0
         self.down_until_s = 0.0
+        self.away_until_s = 0.0  # down, paused or cut off until then
         self._cluster = cluster
         self._address = f"{label}:1"
         self._busy_until_s = 0.0
@@ -143,6 +144,7 @@ class Host:
         cluster = self._cluster
         cluster.trace.note(self.label, why)
         cluster.counts[why] += 1
+        cluster.transfers.goes_down(self)
         self.node = None
         self._turn_s = 0.0
         for client in self.embedded:
@@ -245,6 +247,7 @@ class Host:
     def _installed(self, machine: Machine) -> None:
         self._cluster.trace.note(self.label, "installs", machine.index, machine.revision)
         self._cluster.counts["snapshots installed"] += 1
+        self._cluster.transfers.installed(self, machine.index)
         self._tell_began(machine)
 
     def _tell_began(self, machine: Machine) -> None:
@@ -253,5 +256,6 @@ class Host:
 
     def _role_changed(self, change: RoleChanged) -> None:
         self._cluster.trace.note(self.label, "is", change.role.value, change.term, change.leader)
+        self._cluster.transfers.leader_changed(self, change.leader)
         for tell in self._cluster.tell_role_changed:
             tell(self, change)

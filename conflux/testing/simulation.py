@@ -10,6 +10,7 @@ from typing import Any
 from conflux.app import App
 from conflux.client.committed import Committed
 from conflux.node.links import GREETING_SECONDS
+from conflux.testing.changes import count_changes
 from conflux.testing.checkers import all_checkers
 from conflux.testing.cluster import SimulatedCluster
 from conflux.testing.drawing import calls_of
@@ -216,6 +217,7 @@ class Simulation:
             check_order_elsewhere(self._app, [action for _, action, _ in judge.events], judge.states_of_revisions)
         for checker in self.cluster.checkers:
             checker.ended()
+        self.cluster.counts += count_changes(self.commits.machines)
 
     def _check_journal(self, judge: Judge) -> None:
         """The same once more, from what clients saw alone."""

@@ -73,6 +73,7 @@ FAULTS = (
     "a request is lost in its window",
     "restored from its encoding",
 )
+OF_CLIMATES = ("a follower is away",)  # no part of any weather
 CHANGES = ("take a snapshot", "add a node", "remove a node", "replace a node", "promote a node")
 
 
@@ -110,6 +111,7 @@ class Weather:
     clients: ClientKnobs = field(default_factory=ClientKnobs)
     bounds: dict[tuple[str, str], Any] = field(default_factory=dict)
     renewals: bool = False  # a machine whose node was removed for good may begin anew, as another node
+    quick_operators: bool = False  # they look at who is a member, and ask for what can be done
     snapshot_entries: int = limits.SNAPSHOT_ENTRIES
     snapshot_bytes: int = limits.SNAPSHOT_BYTES
     clock_skew: float = 0.0  # clocks run fast or slow by up to this part
@@ -156,15 +158,6 @@ class Weather:
             fault_s_max=longest_s * random.choice([0.5, 2, 5]),
             faults={fault: random.random() for fault in FAULTS if random.random() < 0.6},
             registers=random.random() < 0.2,
-        )
-
-    def of_members(self) -> Weather:
-        """The same weather, with members that come and go all the time, and snapshots after a few entries."""
-        changes = dict.fromkeys(CHANGES, 4.0)
-        faults = {fault: 0.2 * weight for fault, weight in self.faults.items()} | changes
-        pause_s = self.election_timeout_ms[1] / 1000 / 10
-        return replace(
-            self, faults=faults, fault_pause_s=pause_s, snapshot_entries=5, snapshot_bytes=1000, renewals=True
         )
 
     def without(self, faults: Iterable[str]) -> Weather:
