@@ -42,11 +42,12 @@ HASH_SEED = "0"
 @click.option("--without", metavar="FAULT", multiple=True, help="Leave this kind of fault out; repeatable.")
 @click.option(
     "--weather",
-    type=click.Choice(["any", "members", "churn"]),
+    type=click.Choice(["any", "members", "churn", "recover"]),
     default="any",
     show_default=True,
     help="members: they come and go all the time, and snapshots are taken after a few entries. churn: hardly anything "
-    "else happens, and who was away for a moment needs a snapshot.",
+    "else happens, and who was away for a moment needs a snapshot. recover: "
+    "clusters lose a majority and are recovered, or begin with a backup, beside the old ones.",
 )
 @click.option("--trace", is_flag=True, help="Print everything that happens in the run of --seed.")
 def simulate(

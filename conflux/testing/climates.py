@@ -9,6 +9,8 @@ from typing import Any
 
 from conflux.testing.weather import CHANGES, Weather
 
+LOSS_PAUSE_S = 3.0
+
 Climate = Callable[[Weather, Random], Weather]
 
 
@@ -100,4 +102,19 @@ def _small_snapshots(random: Random) -> dict[tuple[str, str], Any]:
     }
 
 
-CLIMATES: dict[str, Climate] = {"any": any_weather, "members": members, "churn": churn}
+def recover(drawn: Weather, random: Random) -> Weather:
+    """Clusters that lose a majority for good and are recovered, and others that begin with a backup of them."""
+    before = members(drawn, random) if random.random() < 0.3 else drawn
+    pause_s = min(before.fault_pause_s, 0.5)
+    # A few times in a run, whose clusters shall have done something before.
+    more = sum(before.faults.values()) * min(0.25, pause_s / LOSS_PAUSE_S)
+    return replace(
+        before,
+        fault_pause_s=pause_s,
+        faults=before.faults | {"lose a majority": more, "restore a backup": more / 2},
+        snapshot_entries=random.choice([5, 50, 10_000]),
+        bounds=before.bounds | {("conflux.limits", "HASH_POINT_BYTES_MIN"): random.choice([1, 500])},
+    )
+
+
+CLIMATES: dict[str, Climate] = {"any": any_weather, "members": members, "churn": churn, "recover": recover}

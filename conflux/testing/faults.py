@@ -77,6 +77,8 @@ class Faults:
                 self._victim().restore_from_encoding()
             case "take a snapshot" | "add a node" | "remove a node" | "replace a node" | "promote a node":
                 self._operators.act(kind)
+            case "lose a majority" | "restore a backup":
+                cluster.refound(kind)
             case "a follower is away":
                 self._away(until_s)
             case "transfer leadership":

@@ -13,6 +13,7 @@ from conflux.node import directory as directories
 from conflux.node.node import Node
 from conflux.raft.effects import RoleChanged
 from conflux.raft.entry import Entry
+from conflux.storage.memory import MemoryStorage
 from conflux.store.dumps import copied, dumped
 from conflux.store.machine import Machine
 from conflux.testing.clock import SimulatedClock
@@ -86,6 +87,20 @@ class Host:
             secret_key=self.label,
         )
 
+    def adopt(self, identity: str, storage: MemoryStorage) -> None:
+        """Its disk holds a node that was made elsewhere."""
+        self.identity, self.platter.storage = identity, storage
+
+    @property
+    def address(self) -> str:
+        """Where its node is, or was last."""
+        return self._address
+
+    def take_over(self, other: Host) -> None:
+        """Have the address of another machine, which gets this one's. Neither has a node that runs."""
+        self._address, other._address = other._address, self._address
+        other._cluster.moved_to(other._address)
+
     # -- coming and going ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -106,6 +121,7 @@ class Host:
             read_cost_s=0.0 if cluster.healed else weather.clock_read_cost_s,
         )
         self._end = cluster.network.open_node(self.label, self._address, self.clock, self.wake)
+        self._end.key = cluster.suffix
         self._disk = SimulatedDisk(self.platter, self.clock, random, self._written)
         self.node = Node(
             weather.options(self.label, self._join),

@@ -56,10 +56,23 @@ OF_CHANGES = (
     "snapshot transfers cut: its sender is gone",
     "snapshot transfers cut: there is another leader",
 )
+OF_RECOVERY = (
+    "backups saved",
+    "clusters recovered",
+    "clusters recovered from a snapshot",
+    "clusters restored from a backup",
+    "frames refused for their key",
+    "recoveries refused: a majority is left",
+    "recoveries that kept what was not acknowledged",
+    "recoveries that lost nothing",
+    "recoveries that lost something acknowledged",
+    "recoveries with other entries in the place of lost ones",
+)
 # What a climate is for; its other weather is milder than any.
 OF_CLIMATES = {
     "members": (*SOMETIMES, *OF_CHANGES),
     "churn": (*OF_CHANGES, "fault: a follower is away", "crashes during a write", "elections won", "calls: Committed"),
+    "recover": (*SOMETIMES, *OF_RECOVERY),
 }
 
 

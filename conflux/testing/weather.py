@@ -45,6 +45,7 @@ _BOUNDS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
     ("conflux.node.feeding", "HELD_SECONDS_MAX", (0.0, 600.0)),
     ("conflux.node.replica", "FULL_DISK_RETRY_SECONDS", (0.05, 0.5)),
 )
+CLUSTER = "simulated"
 SIZES = (1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 7, 7, 8, 9)
 FAULT_PAUSE_S_MIN = 0.1  # with less, a small cluster does nothing but start again
 FAULTS = (
@@ -73,7 +74,7 @@ FAULTS = (
     "a request is lost in its window",
     "restored from its encoding",
 )
-OF_CLIMATES = ("a follower is away",)  # no part of any weather
+OF_CLIMATES = ("a follower is away", "lose a majority", "restore a backup")  # no part of any weather
 CHANGES = ("take a snapshot", "add a node", "remove a node", "replace a node", "promote a node")
 
 
@@ -168,7 +169,7 @@ class Weather:
     def options(self, label: str, join: str | None = None) -> NodeOptions:
         """A node's options."""
         return NodeOptions(
-            cluster="simulated",
+            cluster=CLUSTER,
             label=label,
             size=self.nodes if join is None else 0,
             join=join,
