@@ -33,10 +33,10 @@ def churn(drawn: Weather, random: Random) -> Weather:
     Everything is small and quick, so that most of what a run does is this: few members, few calls, logs that are cut
     after a few entries, operators who know what they ask for, and accidents that are rare and soon over.
     """
-    heartbeat_ms = random.choice([50, 50, 100])
+    heartbeat_ms = random.choice([50, 100, 100])
     return replace(
         drawn,
-        nodes=random.choice([1, 2, 3, 3, 3, 4, 5]),
+        nodes=random.choice([1, 2, 2, 3, 3, 3, 4, 5]),
         extra_candidates=0,
         heartbeat_interval_ms=heartbeat_ms,
         election_timeout_ms=(heartbeat_ms * random.choice([2, 3, 6]), heartbeat_ms * random.choice([7, 10])),
@@ -44,7 +44,14 @@ def churn(drawn: Weather, random: Random) -> Weather:
         start_spread_s=0.0,
         calm_s=0.3,
         clients=replace(
-            drawn.clients, clients=2, embedded=0, pause_s=0.03, burst_max=1, unfinished_max=2, reads=0.1, watchers=0.3
+            drawn.clients,
+            clients=2,
+            embedded=0,
+            pause_s=random.choice([0.03, 0.1, 0.3]),
+            burst_max=1,
+            unfinished_max=2,
+            reads=0.1,
+            watchers=0.3,
         ),
         network=replace(
             drawn.network,
@@ -73,7 +80,7 @@ def _bustle(accidents: dict[str, float], random: Random) -> dict[str, float]:
     """Kinds of faults: changes, members that are away for a while, and now and then what the drawn weather has."""
     harsh = random.choice([0.0, 0.0003, 0.001, 0.01])
     # Where members go at once nobody is away for long enough to fall behind; where they stay, some do.
-    bustle = random.choice([0.1, 0.3, 1.0, 1.0])
+    bustle = random.choice([0.1, 0.5, 1.0, 2.0])
     brief = dict.fromkeys(("crash the leader", "cut one link", "isolate the leader"), 0.002)
     return {
         **{fault: harsh * weight for fault, weight in accidents.items()},
@@ -82,7 +89,7 @@ def _bustle(accidents: dict[str, float], random: Random) -> dict[str, float]:
         "remove a node": 4.0 * bustle,
         "replace a node": bustle,
         "promote a node": bustle,
-        "take a snapshot": 1.0,
+        "take a snapshot": 0.5,
         "a follower is away": 1.0,
     }
 
