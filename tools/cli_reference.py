@@ -330,6 +330,7 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
                 "lost": "a list of `{id, label}`: voters of whom there is no directory",
                 "most_advanced": "label of the first survivor",
                 "complete": "true where nothing that was acknowledged can be missing",
+                "missing_behind": "index of the entry behind which acknowledged ones may be missing; null: none can",
                 "notes": "what may be missing and what is kept, in sentences",
             },
         ),

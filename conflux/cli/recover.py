@@ -188,5 +188,6 @@ def _fields(findings: Findings) -> dict[str, Any]:
         "lost": [{"id": each.identity, "label": each.label} for each in findings.lost],
         "most_advanced": findings.best.label,
         "complete": findings.is_complete,
+        "missing_behind": findings.missing_behind,
         "notes": findings.sentences(),
     }

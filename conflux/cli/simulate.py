@@ -42,10 +42,12 @@ HASH_SEED = "0"
 @click.option("--without", metavar="FAULT", multiple=True, help="Leave this kind of fault out; repeatable.")
 @click.option(
     "--weather",
-    type=click.Choice(["any", "members"]),
+    type=click.Choice(["any", "members", "churn", "recover"]),
     default="any",
     show_default=True,
-    help="members: they come and go all the time, and snapshots are taken after a few entries.",
+    help="members: they come and go all the time, and snapshots are taken after a few entries. churn: hardly anything "
+    "else happens, and who was away for a moment needs a snapshot. recover: "
+    "clusters lose a majority and are recovered, or begin with a backup, beside the old ones.",
 )
 @click.option("--trace", is_flag=True, help="Print everything that happens in the run of --seed.")
 def simulate(
@@ -98,11 +100,12 @@ def _fix_hashes() -> None:
 
 
 def _refuse_unknown(faults: tuple[str, ...]) -> None:
-    from conflux.testing.weather import FAULTS
+    from conflux.testing.weather import FAULTS, OF_CLIMATES
 
+    known = (*FAULTS, *OF_CLIMATES)
     for fault in faults:
-        if fault not in FAULTS:
-            raise OptionsError(f"there is no fault {fault!r}", hint=f"There are: {', '.join(FAULTS)}.")
+        if fault not in known:
+            raise OptionsError(f"there is no fault {fault!r}", hint=f"There are: {', '.join(known)}.")
 
 
 def _jobs(first: Job, count: int, end_s: float | None) -> Iterator[Job]:

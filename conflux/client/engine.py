@@ -94,7 +94,8 @@ class Engine:
     def __init__(self, channel: ClientChannel, endpoints: tuple[str, ...]) -> None:
         self.link = Link(channel, endpoints)
         self._channel = channel
-        self._requester = Requester(self.link.move_on, no_answer=self._no_answer)
+        self._requester = Requester(self._give_up, no_answer=self._no_answer)
+        self._requested_of = ""  # the node that the last request of the requester went to
         self._submitted: deque[Call] = deque()
         self._jobs: deque[Callable[[float], None]] = deque()
         self._numbers = count(1 << 40)  # apart from the requester's own
@@ -214,7 +215,9 @@ class Engine:
 
     def _send(self, now_s: float) -> None:
         for request in self._requester.pump(now_s):
-            if not self.link.send(request):
+            if self.link.send(request):
+                self._requested_of = self.link.target
+            else:
                 self._requester.unsent(request, now_s)
         for asked in [*self._asked.values()]:
             self._ask_when_due(asked, now_s)
@@ -232,6 +235,10 @@ class Engine:
         if not self._woken and threading.get_ident() != self._thread.ident:
             self._woken = True
             self._channel.wake()
+
+    def _give_up(self) -> None:
+        """Whom the requests went to is silent: leave it, unless that was done already, for a watch or a read."""
+        self.link.move_on_from(self._requested_of)
 
     def _no_answer(self) -> ConfluxError:
         return NoLeader("no leader answered in time") if self.link.ever_heard else unreachable(self.link)

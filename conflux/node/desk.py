@@ -91,6 +91,8 @@ class Desk:
                 self.reply(origin, Members(message.request, self._addresses()))
             case _ if self._node.directory.removed:
                 self._send_on(origin, message)
+            case _ if self._node.founding.is_outside:
+                self._refuse(origin, message, Code.NOT_READY, "this node was let in, and does not know of it yet")
             case OpenSession() | Perform() | CloseSession():
                 self._to_leader(origin, message)
             case ChangeMembers():

@@ -28,6 +28,10 @@ _log = logging.getLogger("conflux.node")
 class Founding:
     """Keeps the directory true while a formation goes on, and greets.
 
+    Attributes:
+        is_outside: this node is of the cluster, and no member as far as its own log goes: it was let in a moment ago,
+            or by a leader whose entry was lost, and then has to be let in again.
+
     Args:
         counts: where what is dropped is counted.
         on_formed: called once, when this node is a member of a formed cluster and that is on disk.
@@ -59,6 +63,7 @@ class Founding:
         self._on_removed = on_removed
         self._committed = committed
         self._on_candidate = on_candidate
+        self._join = join
         self._joining = None if join is None or directory.formed else Joining(directory.self, join)
         self._disk_full: str | None = None
         self._told = ""
@@ -165,7 +170,9 @@ class Founding:
         elif hello.founder.identity in self._committed().removed:
             self._links.tell(hello, Removed())
         elif frame.cluster == self._accepted_id:
-            self._links.learn(hello)  # a member, of which the log has not told yet
+            self._links.learn(hello)  # a member, of which the log has not told yet, or will not
+            if hello.join is not None:
+                self._on_candidate(Candidate(hello.founder, hello.address, hello.join))
         elif hello.join is not None:
             self._links.learn(hello)
             self._on_candidate(Candidate(hello.founder, hello.address, hello.join))
@@ -278,7 +285,9 @@ class Founding:
     def _note_members(self) -> None:
         accepted = self.directory.accepted
         self._accepted_id = directories.cluster_id(accepted) if accepted else None
-        self._others = set(self.membership().members) - {self.directory.self.identity}
+        members, mine = set(self.membership().members), self.directory.self.identity
+        self._others = members - {mine}
+        self.is_outside = self.directory.formed and not self.directory.removed and mine not in members
 
     def _hello(self, *, answer_me: bool) -> Hello:
         """An answer never asks for one in turn: two nodes would greet each other without end."""
@@ -294,5 +303,5 @@ class Founding:
             nevers=tuple(sorted(self.directory.nevers))[: limits.CANDIDATES_MAX],
             formed=self.directory.formed,
             answer_me=answer_me,
-            join=self._joining.token if self._joining is not None else None,
+            join=(self._join or "") if self._joining is not None or self.is_outside else None,
         )

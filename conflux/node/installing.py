@@ -97,6 +97,11 @@ class Installer:
         """True while chunks are on their way, or the disk takes them in."""
         return self._fetch is not None
 
+    @property
+    def sender(self) -> str | None:
+        """The member that is asked for the next chunks; None where nothing is fetched."""
+        return self._fetch.leader if self._fetch is not None else None
+
     def progress(self) -> dict[str, int] | None:
         """How far a fetch is: index, bytes, bytes_total."""
         fetch = self._fetch

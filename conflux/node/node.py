@@ -173,6 +173,9 @@ class Node:
             return self.waiting_for()
         if self.directory.removed:
             return "this node was removed from the cluster for good: stop it, and delete its directory"
+        if self.founding.is_outside:
+            label = self.directory.self.label
+            return f"no member, as far as its own log goes: if that lasts, conflux members add {label}"
         if self.replica.refusal is not None:
             return str(self.replica.refusal)
         if self.replica.disk_full is not None:
@@ -344,7 +347,8 @@ class Node:
         self._flush()
         readers.turn()
         # A watcher that hears nothing looks for another node.
-        more = not self.directory.removed and replica.refusal is None and not watchers.is_empty and watchers.turn(now_s)
+        may_tell = not self.directory.removed and replica.refusal is None and not watchers.is_empty
+        more = may_tell and not self.founding.is_outside and watchers.turn(now_s)
         self._hash_some()
         if self.snapshots is not None:
             self.snapshots.work()

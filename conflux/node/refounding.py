@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,8 +60,8 @@ class Base:
 
 
 @dataclass(slots=True)
-class _New:
-    """One new node."""
+class NewNode:
+    """One new node. Who makes clusters that are the same each time gives it identity and keys."""
 
     label: str
     identity: str = field(default_factory=new_identity)
@@ -72,13 +72,21 @@ class _New:
         return Founder(self.identity, self.label, self.pair.public.decode())
 
 
-def refound(plan: Plan, base: Base | None, entries: Iterable[Entry] = (), *, aside: Path | None = None) -> Manifest:
+def refound(
+    plan: Plan,
+    base: Base | None,
+    entries: Iterable[Entry] = (),
+    *,
+    aside: Path | None = None,
+    make_node: Callable[[str], NewNode] = NewNode,
+) -> Manifest:
     """Make the cluster's directories.
 
     Args:
         base: None: the log goes back to the beginning.
         entries: the log behind it, all taken for committed.
         aside: where a directory that stands in the cluster's place is moved, whole, at the last moment.
+        make_node: gives each node what makes it one, by the label that it has by default.
 
     Raises:
         DirectoryError: something stands there, or the system refuses; then nothing was changed.
@@ -90,7 +98,8 @@ def refound(plan: Plan, base: Base | None, entries: Iterable[Entry] = (), *, asi
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True, mode=0o700)
     try:
-        manifest = _make_all(plan, unfinished, base, entries)
+        nodes = [make_node(f"n{number}") for number in range(1, plan.size + 1)]
+        manifest = _make_all(plan, nodes, unfinished, base, entries)
         if aside is not None and plan.cluster_dir.exists():
             os.rename(plan.cluster_dir, aside)
         os.rename(unfinished, plan.cluster_dir)
@@ -110,8 +119,9 @@ def refuse_existing(cluster: str, cluster_dir: Path) -> None:
         )
 
 
-def _make_all(plan: Plan, place: Path, base: Base | None, entries: Iterable[Entry]) -> Manifest:
-    nodes = [_New(f"n{number}") for number in range(1, plan.size + 1)]
+def _make_all(
+    plan: Plan, nodes: Sequence[NewNode], place: Path, base: Base | None, entries: Iterable[Entry]
+) -> Manifest:
     proposal = Proposal(plan.cluster, plan.app_name, plan.app_version, tuple(sorted(node.founder for node in nodes)))
     with ExitStack() as stack:
         storages = []
@@ -139,7 +149,7 @@ def _make_all(plan: Plan, place: Path, base: Base | None, entries: Iterable[Entr
     return manifest
 
 
-def _identify(storage: Storage, plan: Plan, node: _New, proposal: Proposal) -> None:
+def _identify(storage: Storage, plan: Plan, node: NewNode, proposal: Proposal) -> None:
     """Make a storage a member's, of a cluster that has formed."""
     app: App[Any, Any] = App(name=plan.app_name, version=plan.app_version)
     directories.create(

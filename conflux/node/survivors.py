@@ -9,10 +9,20 @@ from pathlib import Path
 
 from conflux.errors import ConfluxError, Damaged
 from conflux.node.standing import StandingLog
+from conflux.raft.configuration import majority
 from conflux.raft.entry import Kind
 from conflux.store.image import decode_fields
 from conflux.store.membership import Member, Membership
 from conflux.store.records import membership_of, next_revision_of
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a log comes to at one of its entries."""
+
+    index: int
+    revision: int
+    membership: Membership
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +43,7 @@ class Survivor:
     last_term: int
     revision: int  # at its end
     membership: Membership  # as its log says
+    points: tuple[Point, ...]  # the last that its own commit index is sure of, and all behind it
     damage: str | None  # why it can't be read any further
 
 
@@ -66,12 +77,40 @@ class Findings:
 
     @property
     def majority(self) -> int:
-        return len(self.voters) // 2 + 1
+        return majority(len(self.voters))
 
     @property
     def commit_index(self) -> int:
         """The highest that any of them knows to be committed."""
         return max(each.commit_index for each in self.survivors)
+
+    @property
+    def known(self) -> Point:
+        """How far the most advanced log is known to be committed: up to here it is the log of all others, too."""
+        points = self.best.points
+        return max((each for each in points if each.index <= self.commit_index), key=_index, default=points[0])
+
+    @property
+    def missing_behind(self) -> int | None:
+        """The entry behind which acknowledged ones may be missing; None: none is.
+
+        The most advanced log may hold entries behind it, and others may have been committed in their place: those of
+        a leader that the lost ones deposed are the last that anybody here heard of.
+        """
+        return None if self.is_complete else self.known.index
+
+    @property
+    def could_decide(self) -> Membership | None:
+        """Members of whom the lost ones were a majority, as far as can be known here; None: of none.
+
+        A change of the members that is not known to be committed may have been undone, or be in force.
+        """
+        here = {each.identity for each in self.survivors if each.damage is None}
+        uncertain = [each.membership for each in self.best.points if each.index > self.known.index]
+        for membership in (self.best.membership, self.known.membership, *uncertain):
+            if membership.has_quorum({*membership.voters} - here):
+                return membership
+        return None
 
     @property
     def is_complete(self) -> bool:
@@ -90,32 +129,41 @@ class Findings:
 
     def sentences(self) -> list[str]:
         """What may be missing, and what is kept that may not have been acknowledged."""
-        best, lost = self.best, self.lost
+        best, known, could_decide = self.best, self.known, self.could_decide
         end = f"entry {best.last_index} (term {best.last_term}, revision {best.revision})"
         said = [f"The most advanced is {best.label}: its log ends with {end}."]
         if best.damage is not None:
             said.append(f"It can't be read any further: {best.damage}.")
         if self.is_complete:
             said.append("Nothing that was acknowledged is missing: whatever a majority held, one of these holds.")
-        elif len(lost) < self.majority:
+        elif could_decide is None:
             said.append(
                 f"What may be missing: nothing that a majority of these {len(self.voters)} voters held. Only if the "
                 "lost ones changed the members before, there may be more that no directory here ever held."
             )
         else:
-            labels = ", ".join(member.label for member in lost)
+            said.append(self._what_may_be_missing(could_decide))
+        if best.last_index > known.index:
             said.append(
-                f"What may be missing: entries behind {best.last_index}. {labels} are {len(lost)} of "
-                f"{len(self.voters)} voters; {self.majority} make a majority, and may have acknowledged actions behind "
-                f"revision {best.revision} that no directory here ever held. Whether there were any, nothing here can "
-                "tell."
-            )
-        if best.last_index > self.commit_index:
-            said.append(
-                f"Entries {self.commit_index + 1} to {best.last_index} are not known to be committed here. They are "
-                "kept: actions whose callers never got an answer may be among them."
+                f"Entries {known.index + 1} to {best.last_index} are not known to be committed here. They are kept: "
+                "actions may be among them whose callers got no answer, or were told that they are not applied."
             )
         return said
+
+    def _what_may_be_missing(self, membership: Membership) -> str:
+        here = {each.identity for each in self.survivors if each.damage is None}
+        voters = [each for each in membership.members_by_identity if each.standing == "voter"]
+        lost = sorted(each.label for each in voters if each.identity not in here)
+        return (
+            f"What may be missing: entries behind {self.known.index}. {', '.join(lost)} are {len(lost)} of "
+            f"{len(voters)} voters; {majority(len(voters))} make a majority, and may have acknowledged actions behind "
+            f"revision {self.known.revision} that no directory here ever held. Whether there were any, nothing here "
+            "can tell."
+        )
+
+
+def _index(point: Point) -> int:
+    return point.index
 
 
 def find(paths: Sequence[Path]) -> Findings:
@@ -151,12 +199,16 @@ def _read(path: Path) -> Survivor:
         if base is not None:
             membership, revision = decode_fields(base.fields).members.membership(), base.revision
         last_index, last_term, damage = log.first_index - 1, base.term if base is not None else 0, None
+        points = [Point(last_index, revision, membership)]
         try:
             for entry in log.entries(state.last_index):
                 last_index, last_term = entry.index, entry.term
                 revision = next_revision_of(entry.payload) - 1
                 if entry.kind is Kind.MEMBERSHIP:
                     membership = membership_of(entry.payload) or membership
+                if last_index <= state.commit_index:
+                    points.clear()
+                points.append(Point(last_index, revision, membership))
         except Damaged as error:
             damage = str(error)
         return Survivor(
@@ -174,5 +226,6 @@ def _read(path: Path) -> Survivor:
             last_term=last_term,
             revision=revision,
             membership=membership,
+            points=tuple(points),
             damage=damage,
         )

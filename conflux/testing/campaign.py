@@ -15,53 +15,14 @@ from multiprocessing import get_context
 from random import Random
 
 from conflux.app import load_app
+from conflux.testing.climates import CLIMATES
 from conflux.testing.simulation import Simulation
-from conflux.testing.weather import FAULTS, Weather
+from conflux.testing.sometimes import expected
+from conflux.testing.weather import FAULTS, OF_CLIMATES, Weather
 from conflux.testing.workload import DrawCall
 
 YOUNG_OBJECTS_MAX = 50_000  # before the collector looks at them: what a run makes stays until its end
 STEPS = 5000
-# What should happen sometimes over many seeds: a simulator that never does it tests nothing of it.
-SOMETIMES = (
-    *(f"fault: {fault}" for fault in FAULTS),
-    *(f"runs of {size} node{'s' if size > 1 else ''}" for size in range(1, 10)),
-    "calls: Committed",
-    "calls: NoLeader",
-    "calls: OutcomeUnknown",
-    "calls: SessionExpired",
-    "calls: Closed",
-    "clients that began anew",
-    "crashes",
-    "crashes during a write",
-    "crashes during a write, kept",
-    "crashes during a write, lost",
-    "crashes during a write, torn",
-    "disk failures",
-    "elections won",
-    "ends: its disk failed",
-    "frames duplicated",
-    "frames held by a cut, then delivered",
-    "frames into a cut",
-    "frames late",
-    "frames lost",
-    "frames out of order",
-    "frames that outlived their receiver",
-    "frames to nobody",
-    "requests lost within a session's window",
-    "requests sent twice",
-    "restarts at another address",
-    "slow syncs",
-    "writes refused: disk full",
-)
-# These are up to the app: the simulation's own sees to all of them.
-SOMETIMES_OF_THE_JOURNAL = (
-    "calls: MethodRejected",
-    "calls: ReducerFailed",
-    "calls: UnknownMethod",
-    "calls: Busy",
-    "calls: NotReady",
-    "histories of registers: linearizable",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +34,12 @@ class Job:
     app: str | None = None  # MODULE:ATTR; None: the simulation's own
     app_dir: str | None = None
     without: tuple[str, ...] = ()  # kinds of faults that are left out
-    weather: str = "any"  # or "members": they come and go all the time
+    weather: str = "any"  # one of CLIMATES
 
     def draw_weather(self) -> Weather:
         """The weather of this run."""
         drawn = Weather.draw(Random(self.seed))
-        return (drawn.of_members() if self.weather == "members" else drawn).without(self.without)
+        return CLIMATES[self.weather](drawn, Random(f"{self.weather} {self.seed}")).without(self.without)
 
     def command(self) -> str:
         """The command that runs it again, and shows all of it."""
@@ -115,8 +76,8 @@ class Report:
 
     def never(self) -> list[str]:
         """What should have happened sometimes, and did not."""
-        expected = SOMETIMES if self.job.app else (*SOMETIMES, *SOMETIMES_OF_THE_JOURNAL)
-        return [name for name in expected if not self.counts[name]]
+        names = expected(self.job.weather, own_app=self.job.app is None)
+        return [name for name in names if not self.counts[name]]
 
 
 def run(job: Job, tell: Callable[[str], None] | None = None) -> Report:
@@ -167,7 +128,7 @@ def shrink(job: Job, seconds: float, tell: Callable[[str], None] = lambda line: 
 
     report = run(job)
     best = _cut_short(job, report)
-    for fault in FAULTS:
+    for fault in (*FAULTS, *OF_CLIMATES):
         smaller = replace(best, without=(*best.without, fault))
         if fault in job.draw_weather().faults and (report_ := fails(smaller)):
             best = _cut_short(smaller, report_)

@@ -48,13 +48,15 @@ class SimulatedClient:
         self._cluster = cluster
         self._clock = SimulatedClock(cluster.schedule)
         self._end = cluster.network.open_client(name, self._clock, self.wake)
-        addresses = sorted(cluster.network.nodes) or [host.label + ":1" for host in cluster.hosts]
+        self._end.key = cluster.suffix
+        addresses = cluster.addresses()
         cluster.random.shuffle(addresses)
         self.link = Link(self._end, tuple(addresses))
         self._numbers = count(1 << 40)
         self._generation = 0
+        self._requested_of = ""
         self._turn_s = 0.0
-        self._requester = Requester(self.link.move_on)
+        self._requester = Requester(self._give_up)
         if watches:
             self.feed = WatchFeed(next(self._numbers), 0)
             cluster.history.watches.append(self.watched)
@@ -99,7 +101,7 @@ class SimulatedClient:
             self.link.send(wire.CloseSession(self._requester.session))
         self._requester.close(Closed("the client is closed"))
         self._generation += 1
-        self._requester = Requester(self.link.move_on)
+        self._requester = Requester(self._give_up)
         self.reads.clear()
 
     # -- turns ---------------------------------------------------------------------------------------------------
@@ -143,9 +145,14 @@ class SimulatedClient:
             self._cluster.history.was_sent(request)
         if not self.link.send(request):
             self._requester.unsent(request, now_s)
-        elif self._cluster.repeats_request():
+            return
+        self._requested_of = self.link.target
+        if self._cluster.repeats_request():
             self._cluster.counts["requests sent twice"] += 1
             self.link.send(request)
+
+    def _give_up(self) -> None:
+        self.link.move_on_from(self._requested_of)
 
     def _receive(self, address: str, message: Any, now_s: float) -> None:
         match message:

@@ -20,6 +20,7 @@ from conflux.testing.history import Call, History
 from conflux.testing.host import Host
 from conflux.testing.network import NetworkKnobs, SimulatedNetwork
 from conflux.testing.trace import Trace
+from conflux.testing.transfers import Transfers
 from conflux.testing.weather import Weather
 from conflux.testing.workload import DrawCall
 
@@ -30,7 +31,12 @@ SECONDS_PER_STEP_MAX = 0.01  # simulated: where less happens, a run ends before 
 class SimulatedCluster:
     """The world of one run. Every choice comes from `random`; one seed is one history.
 
+    Args:
+        beside: a cluster in whose world this one is: time and network are the same.
+
     Attributes:
+        suffix: of the names of its machines and clients, which tells clusters of one world apart; also its key.
+        refound: asks for another cluster, made out of this one's state in the way that is named.
         steps: messages, requests and disk completions that nodes have handled.
         idle_turns: turns of nodes in which there was none of these, only time that passed.
         counts: how often what happened.
@@ -44,7 +50,12 @@ class SimulatedCluster:
         weather: Weather,
         random: Random,
         trace: Trace,
+        *,
+        suffix: str = "",
+        beside: SimulatedCluster | None = None,
     ) -> None:
+        self.suffix = suffix
+        self.refound: Callable[[str], None] = lambda kind: None
         self.app = app
         self.weather = weather
         self.random = random
@@ -53,18 +64,20 @@ class SimulatedCluster:
         self.idle_turns = 0
         self.counts: Counter[str] = Counter([f"runs of {weather.nodes} node{'s' if weather.nodes > 1 else ''}"])
         self.healed = False
-        self.schedule = Schedule()
+        self.schedule: Schedule = beside.schedule if beside is not None else Schedule()
         trace.now_s = lambda: self.schedule.now_s
         self.history = History(trace.now_s, self._answered)
-        self.network = SimulatedNetwork(self.schedule, random, trace.frame)
+        self.network: SimulatedNetwork = (
+            beside.network if beside is not None else SimulatedNetwork(self.schedule, random, trace.frame)
+        )
         self.watch_with([])
-        count = weather.nodes + weather.extra_candidates
-        self.hosts = [Host(self, f"n{number}") for number in range(1, count + 1)]
-        trace.names = {host.identity: host.label for host in self.hosts}
+        self.hosts = self._make_hosts()
+        self.transfers = Transfers(self.hosts, self.counts)
+        trace.names.update({host.identity: host.label for host in self.hosts})
         self._draw_call = draw_call
         self._calls_made = 0
         self._set_knobs(weather.network, weather.disk)
-        self.clients = [self._new_client(f"c{number}") for number in range(1, weather.clients.clients + 1)]
+        self.clients = [self._new_client(f"c{number}{suffix}") for number in range(1, weather.clients.clients + 1)]
         self.faults = Faults(self)
         for host in self.hosts:
             host.down_until_s = self.schedule.now_s + random.random() * weather.start_spread_s
@@ -92,6 +105,10 @@ class SimulatedCluster:
     def leaders(self) -> list[Host]:
         """Those that think that they lead and serve."""
         return [host for host in self.hosts_up if host.node is not None and host.node.is_leading]
+
+    def addresses(self) -> list[str]:
+        """Where its nodes are, or will be."""
+        return sorted(host.address for host in self.hosts_up) or [host.address for host in self.hosts]
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -129,7 +146,7 @@ class SimulatedCluster:
 
     def new_host(self) -> Host:
         """One more machine, whose node wants to join."""
-        host = Host(self, f"n{len(self.hosts) + 1}", join="")
+        host = Host(self, f"n{len(self.hosts) + 1}{self.suffix}", join="")
         host.platter.knobs = self.hosts[0].platter.knobs
         self.hosts.append(host)
         self.trace.names[host.identity] = host.label
@@ -163,6 +180,12 @@ class SimulatedCluster:
         for tell in self.tell_turned:
             tell(host)
 
+    def count_work(self, steps: int) -> None:
+        """A node of a cluster that was made of this one had a turn: a run's length counts all."""
+        self.steps += steps
+        if not steps:
+            self.idle_turns += 1
+
     def start(self, host: Host) -> None:
         """Start a node on a machine that is down, unless it shall be down for longer."""
         if host.node is None and (self.healed or self.schedule.now_s >= host.down_until_s):
@@ -180,6 +203,10 @@ class SimulatedCluster:
         return chance > 0 and not self.healed and self.random.random() < chance
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _make_hosts(self) -> list[Host]:
+        count = self.weather.nodes + self.weather.extra_candidates
+        return [Host(self, f"n{number}") for number in range(1, count + 1)]
 
     def _set_knobs(self, network: NetworkKnobs, disk: DiskKnobs) -> None:
         self.network.knobs = network

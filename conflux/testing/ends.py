@@ -16,7 +16,13 @@ INBOX_FRAMES_MAX = limits.SEND_HIGH_WATER_MARK + limits.RECEIVE_HIGH_WATER_MARK
 
 
 class NodeEnd:
-    """One node's end. See `Channel` for its promises."""
+    """One node's end. See `Channel` for its promises.
+
+    Attributes:
+        key: of its cluster; a client with another one gets no link. Other nodes do, as in a cluster without keys.
+    """
+
+    key = ""
 
     def __init__(
         self, network: SimulatedNetwork, place: str, address: str, clock: SimulatedClock, wake: Callable[[], None]
@@ -118,7 +124,13 @@ class ClientLink:
 
 
 class ClientEnd:
-    """One client's end. See `ClientChannel` for its promises."""
+    """One client's end. See `ClientChannel` for its promises.
+
+    Attributes:
+        key: of the cluster that it was made for.
+    """
+
+    key = ""
 
     def __init__(self, network: SimulatedNetwork, place: str, clock: SimulatedClock, wake: Callable[[], None]) -> None:
         self.place = place

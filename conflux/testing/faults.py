@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from conflux.testing.operators import Operators
+from conflux.testing.quick_operators import QuickOperators
 
 if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster
@@ -20,7 +21,7 @@ class Faults:
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self._cluster = cluster
-        self._operators = Operators(cluster)
+        self._operators = QuickOperators(cluster) if cluster.weather.quick_operators else Operators(cluster)
         self._kinds = list(cluster.weather.faults)
         self._weights = list(cluster.weather.faults.values())
         if self._kinds:
@@ -76,6 +77,10 @@ class Faults:
                 self._victim().restore_from_encoding()
             case "take a snapshot" | "add a node" | "remove a node" | "replace a node" | "promote a node":
                 self._operators.act(kind)
+            case "lose a majority" | "restore a backup":
+                cluster.refound(kind)
+            case "a follower is away":
+                self._away(until_s)
             case "transfer leadership":
                 cluster.random.choice(cluster.clients).transfer_leadership()
 
@@ -88,9 +93,42 @@ class Faults:
         host.stop("crashes")
         self._cluster.schedule.at(host.down_until_s, self._cluster.start, host)
 
+    def _away(self, until_s: float) -> None:
+        """A member that the cluster can do without is down, stands still or is cut off: the others go on meanwhile."""
+        cluster, random = self._cluster, self._cluster.random
+        leader = next(iter(cluster.leaders), None)
+        if leader is None or leader.node is None:
+            return
+        membership = leader.node.membership()
+        up = {host.identity for host in cluster.hosts_up if host.away_until_s <= cluster.schedule.now_s}
+        dispensable = [
+            host
+            for host in cluster.hosts_up
+            if host is not leader
+            and host.identity in up.intersection(membership.members)
+            and membership.has_quorum(up - {host.identity})
+        ]
+        if not dispensable:
+            return
+        host = random.choice(dispensable)
+        host.away_until_s = until_s
+        match random.choice(["crash", "pause", "cut"]):
+            case "crash":
+                self._crash(host, until_s)
+            case "pause":
+                host.pause(until_s)
+            case _:
+                others = [other.label for other in cluster.hosts if other is not host]
+                links = {pair for other in others for pair in ((host.label, other), (other, host.label))}
+                self._cut_for(links, until_s)
+
     def _cut(self, kind: str, until_s: float) -> None:
+        self._cut_for(self._links(kind), until_s)
+
+    def _cut_for(self, links: set[Link], until_s: float) -> None:
         cluster = self._cluster
-        cut = cluster.network.cut(self._links(kind), holds=cluster.random.random() < 0.3)
+        cut = cluster.network.cut(links, holds=cluster.random.random() < 0.3)
+        cluster.transfers.links_cut(links)
         cluster.schedule.at(until_s, cluster.network.mend, cut)
 
     def _links(self, kind: str) -> set[Link]:

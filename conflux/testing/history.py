@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any
@@ -58,10 +58,15 @@ class Watched:
 
 
 class History:
-    """Takes note of all that clients do."""
+    """Takes note of all that clients do.
+
+    Attributes:
+        inherited: calls of the cluster that this one was made of, as far as they were made before that.
+    """
 
     def __init__(self, now_s: Callable[[], float], answered: Callable[[Call], None]) -> None:
         self.calls: list[Call] = []
+        self.inherited: list[Call] = []
         self.reads: list[Read] = []
         self.watches: list[Watched] = []
         self.sent: dict[tuple[int, int], Call] = {}  # (session, sequence) → the call that has this number
@@ -69,9 +74,14 @@ class History:
         self._answered = answered
         self._by_arguments: dict[int, Call] = {}  # by identity of the bytes, which a Requester hands on as they are
 
+    def inherit(self, other: History, sessions: Collection[int]) -> None:
+        """Go on where another cluster's log ends in which these sessions were opened. Its calls keep their numbers."""
+        self.inherited = [*other.inherited, *other.calls]
+        self.sent = {at: call for at, call in other.sent.items() if at[0] in sessions}
+
     def begin(self, client: str, method: str, args: list[Any], *, appended: bool = False) -> Call:
         """A client submits a call."""
-        call = Call(len(self.calls), client, method, args, appended, self._now_s())
+        call = Call(len(self.inherited) + len(self.calls), client, method, args, appended, self._now_s())
         # Small bytes objects are shared in CPython: this longer form of a list's header never is.
         call.arguments = b"\xdc" + len(args).to_bytes(2, "big") + b"".join(values.encode(value) for value in args)
         self.calls.append(call)

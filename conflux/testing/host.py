@@ -13,6 +13,7 @@ from conflux.node import directory as directories
 from conflux.node.node import Node
 from conflux.raft.effects import RoleChanged
 from conflux.raft.entry import Entry
+from conflux.storage.memory import MemoryStorage
 from conflux.store.dumps import copied, dumped
 from conflux.store.machine import Machine
 from conflux.testing.clock import SimulatedClock
@@ -65,6 +66,7 @@ class Host:
         self.embedded: list[EmbeddedClient] = []
         self.paused_until_s = 0.0
         self.down_until_s = 0.0
+        self.away_until_s = 0.0  # down, paused or cut off until then
         self._cluster = cluster
         self._address = f"{label}:1"
         self._busy_until_s = 0.0
@@ -84,6 +86,20 @@ class Host:
             public_key=self.label,
             secret_key=self.label,
         )
+
+    def adopt(self, identity: str, storage: MemoryStorage) -> None:
+        """Its disk holds a node that was made elsewhere."""
+        self.identity, self.platter.storage = identity, storage
+
+    @property
+    def address(self) -> str:
+        """Where its node is, or was last."""
+        return self._address
+
+    def take_over(self, other: Host) -> None:
+        """Have the address of another machine, which gets this one's. Neither has a node that runs."""
+        self._address, other._address = other._address, self._address
+        other._cluster.moved_to(other._address)
 
     # -- coming and going ----------------------------------------------------------------------------------------
 
@@ -105,6 +121,7 @@ class Host:
             read_cost_s=0.0 if cluster.healed else weather.clock_read_cost_s,
         )
         self._end = cluster.network.open_node(self.label, self._address, self.clock, self.wake)
+        self._end.key = cluster.suffix
         self._disk = SimulatedDisk(self.platter, self.clock, random, self._written)
         self.node = Node(
             weather.options(self.label, self._join),
@@ -143,6 +160,7 @@ class Host:
         cluster = self._cluster
         cluster.trace.note(self.label, why)
         cluster.counts[why] += 1
+        cluster.transfers.goes_down(self)
         self.node = None
         self._turn_s = 0.0
         for client in self.embedded:
@@ -245,6 +263,7 @@ class Host:
     def _installed(self, machine: Machine) -> None:
         self._cluster.trace.note(self.label, "installs", machine.index, machine.revision)
         self._cluster.counts["snapshots installed"] += 1
+        self._cluster.transfers.installed(self, machine.index)
         self._tell_began(machine)
 
     def _tell_began(self, machine: Machine) -> None:
@@ -253,5 +272,6 @@ class Host:
 
     def _role_changed(self, change: RoleChanged) -> None:
         self._cluster.trace.note(self.label, "is", change.role.value, change.term, change.leader)
+        self._cluster.transfers.leader_changed(self, change.leader)
         for tell in self._cluster.tell_role_changed:
             tell(self, change)

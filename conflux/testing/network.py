@@ -128,13 +128,20 @@ class SimulatedNetwork:
         if target is None:
             self.counts["frames to nobody"] += 1
             return self._random.random() >= self.knobs.refuses and link is None
-        if target.is_full:
+        if target.is_full or (link is not None and self._refuses(target, link)):
             return False
         if link is not None and self._loses(frame):
             return True
         flight = (source, target, address, frame, link)
         repeats = self.knobs.duplicates_requests or (link is None and frame[1:2] != _FORWARD)
         return self._carry((source, target.place), leaves_s, self._arrive_at_node, flight, repeats=repeats)
+
+    def _refuses(self, end: NodeEnd, link: ClientLink) -> bool:
+        """True where a client has the key of another cluster."""
+        if link.client.key == end.key:
+            return False
+        self.counts["frames refused for their key"] += 1
+        return True
 
     def _loses(self, frame: bytes) -> bool:
         """One request out of a session's window is lost: what its client sent before and sends after it arrives."""
@@ -201,6 +208,8 @@ class SimulatedNetwork:
         now = self.nodes.get(address)
         if now is None or (now is not target and self._random.random() >= self.knobs.survives_restart):
             self.counts["frames to nobody"] += 1
+            return
+        if now is not target and link is not None and self._refuses(now, link):
             return
         if now is not target:
             self.counts["frames that outlived their receiver"] += 1

@@ -67,8 +67,12 @@ class Operators:
         )
 
     def _change(self, change: Change, host: Host, other: Host | None = None) -> None:
-        name = other.label if other is not None else ""
-        self._ask(lambda number: ChangeMembers(number, change, host.label, name))
+        name = self._name(other) if other is not None else ""
+        self._ask(lambda number: ChangeMembers(number, change, self._name(host), name))
+
+    def _name(self, host: Host) -> str:
+        """What they call a node."""
+        return host.label
 
     def _ask(self, make: Any) -> None:
         cluster = self._cluster

@@ -45,6 +45,7 @@ _BOUNDS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
     ("conflux.node.feeding", "HELD_SECONDS_MAX", (0.0, 600.0)),
     ("conflux.node.replica", "FULL_DISK_RETRY_SECONDS", (0.05, 0.5)),
 )
+CLUSTER = "simulated"
 SIZES = (1, 2, 3, 3, 3, 3, 3, 4, 4, 5, 5, 5, 5, 6, 6, 7, 7, 8, 9)
 FAULT_PAUSE_S_MIN = 0.1  # with less, a small cluster does nothing but start again
 FAULTS = (
@@ -73,6 +74,7 @@ FAULTS = (
     "a request is lost in its window",
     "restored from its encoding",
 )
+OF_CLIMATES = ("a follower is away", "lose a majority", "restore a backup")  # no part of any weather
 CHANGES = ("take a snapshot", "add a node", "remove a node", "replace a node", "promote a node")
 
 
@@ -110,6 +112,7 @@ class Weather:
     clients: ClientKnobs = field(default_factory=ClientKnobs)
     bounds: dict[tuple[str, str], Any] = field(default_factory=dict)
     renewals: bool = False  # a machine whose node was removed for good may begin anew, as another node
+    quick_operators: bool = False  # they look at who is a member, and ask for what can be done
     snapshot_entries: int = limits.SNAPSHOT_ENTRIES
     snapshot_bytes: int = limits.SNAPSHOT_BYTES
     clock_skew: float = 0.0  # clocks run fast or slow by up to this part
@@ -158,15 +161,6 @@ class Weather:
             registers=random.random() < 0.2,
         )
 
-    def of_members(self) -> Weather:
-        """The same weather, with members that come and go all the time, and snapshots after a few entries."""
-        changes = dict.fromkeys(CHANGES, 4.0)
-        faults = {fault: 0.2 * weight for fault, weight in self.faults.items()} | changes
-        pause_s = self.election_timeout_ms[1] / 1000 / 10
-        return replace(
-            self, faults=faults, fault_pause_s=pause_s, snapshot_entries=5, snapshot_bytes=1000, renewals=True
-        )
-
     def without(self, faults: Iterable[str]) -> Weather:
         """The same weather, without these kinds of faults."""
         left = {fault: weight for fault, weight in self.faults.items() if fault not in {*faults}}
@@ -175,7 +169,7 @@ class Weather:
     def options(self, label: str, join: str | None = None) -> NodeOptions:
         """A node's options."""
         return NodeOptions(
-            cluster="simulated",
+            cluster=CLUSTER,
             label=label,
             size=self.nodes if join is None else 0,
             join=join,

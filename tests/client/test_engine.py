@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,17 +12,21 @@ import pytest
 from conflux.client import engine as engines
 from conflux.client.committed import Committed
 from conflux.client.engine import Engine
+from conflux.client.requester import Call
 from conflux.errors import Closed
 from conflux.wire import values
 from conflux.wire.clients import (
     CLIENTS,
     AskMembers,
+    Code,
     Consistency,
     Event,
     Events,
     Gap,
     Members,
+    OpenSession,
     Read,
+    Refused,
     StatePart,
     Watch,
 )
@@ -140,3 +145,28 @@ def test_a_client_that_was_told_of_one_node_goes_on_without_it(watch, monkeypatc
     _, feed = watch(answer, "a")
     assert feed.committed.get(timeout=SECONDS_MAX) == 3
     assert feed.committed.get(timeout=SECONDS_MAX).revision == 3
+
+
+def test_a_call_that_hears_nothing_goes_to_whom_a_watch_has_found_and_not_past_it():
+    """Found by `conflux simulate --weather recover`: two timers in step led a client past the leader, for ever."""
+
+    def answer(address: str, message: Any) -> list[Any]:
+        match message:
+            case Watch(watch=watch):
+                told = Events(watch, [], 2, address)
+                return [Refused(watch, Code.NOT_READY, "not yet") if address == "a" else told]
+            case _:
+                return []
+
+    channel = Channel(answer)
+    engine = Engine(channel, ("a", "b", "c"))
+    try:
+        engine.submit(Call("add", values.encode([1]), None, lambda result: None))
+        engine.watch(3)
+        deadline_s = time.monotonic() + SECONDS_MAX
+        while len(asked := [at for at, sent in channel.sent if isinstance(sent, OpenSession)]) < 2:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+        assert asked[:2] == ["a", "b"]
+    finally:
+        engine.close(Closed("the test is over"))

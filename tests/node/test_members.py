@@ -15,6 +15,7 @@ from conflux.wire.clients import (
     Members,
     Read,
     Refused,
+    Watch,
 )
 from tests.node.harness import NotSo, User, Wire, World, label_of
 from tests.process.rows import row
@@ -393,3 +394,28 @@ def test_changes_that_wait_behind_the_removal_of_the_leader_wait_for_the_next_on
     user.send(ChangeMembers(2, Change.INVITE))
     world.until(lambda: len(user.got((Refused, Changed))) == 2, 5)
     assert [answer.code for answer in user.got(Refused)] == [Code.NO_LEADER] * 2
+
+
+def test_a_node_whose_admission_was_lost_says_so_serves_nobody_and_is_let_in_after_all():
+    """Found by `conflux simulate --weather churn`: it took itself for a member, and nobody else did, for ever."""
+    world = World(3)
+    user = world.user()
+    user.perform(("add", "x"))
+    world.join("d")
+    world.run(1.0)
+    old = world.leader()
+    label = label_of(old)
+    world.cut |= {(f"at-{label}", f"at-{other}") for other in "abc"} | {("at-d", f"at-{label}")}
+    user.send(ChangeMembers(user.number(), Change.ADD, "d"))
+    world.until(lambda: world.nodes["d"].directory.formed)
+    world.isolate(label)
+    world.until(lambda: any(node.is_leading for node in world.nodes.values() if node is not old))
+    world.heal()
+    world.run(3.0)
+    joiner, user = world.nodes["d"], world.user()
+    assert "conflux members add d" in (joiner.problem() or "")
+    for question in (Read(1, Consistency.LOCAL), Watch(2, 1)):
+        assert User(world, joiner).ask(question, Refused).code is Code.NOT_READY
+    assert isinstance(change(user, Change.ADD, "d"), Changed)
+    all_see(world, "a", "b", "c", "d")
+    assert joiner.machine.state == world.leader().machine.state and joiner.problem() is None

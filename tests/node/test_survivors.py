@@ -23,6 +23,8 @@ from conflux.raft.entry import Entry, Kind
 from conflux.storage import layout
 from conflux.storage.lmdb_storage import LmdbStorage
 from conflux.storage.snapshots import SNAPSHOTS
+from conflux.store.membership import Member, Membership
+from conflux.store.records import Header, encode_payload, members_changed
 from conflux.wire.peers import Founder, Proposal
 from tests.cli.making import payload
 from tests.node.test_backups import plan
@@ -107,6 +109,30 @@ def test_what_is_not_known_to_be_committed_is_said_to_be_kept(tmp_path: Path):
     findings = find(paths)
     assert findings.commit_index == 2
     assert "Entries 3 to 3 are not known to be committed" in " ".join(findings.sentences())
+
+
+def test_others_may_have_been_committed_in_the_place_of_what_is_kept(tmp_path: Path):
+    """The log of a leader that was deposed is the longest here: what the others agreed on meanwhile is nowhere."""
+    findings = find([directory(tmp_path, "a", 1, 1, 2, 2, commit=2), directory(tmp_path, "b", 1, 1, commit=1)])
+    assert (findings.best.label, findings.best.last_index, findings.missing_behind) == ("a", 4, 2)
+    said = " ".join(findings.sentences())
+    assert "entries behind 2." in said and "behind revision 1 " in said
+    assert "Entries 3 to 4 are not known to be committed here. They are kept" in said
+
+
+def test_a_change_of_the_members_that_may_have_been_undone_is_not_counted_on(tmp_path: Path):
+    """Of three voters one took in a fourth, all by itself: the two that are lost may have gone on without either."""
+    proposal = Proposal("test", "things", 1, FOUNDERS[:3])
+    path = directory(tmp_path, "a", 1, 1, commit=2, proposal=proposal)
+    members = Membership.made_of(Member(each.identity, each.label, "p") for each in FOUNDERS[:4])
+    header = Header(app_version=1, actions=0, first_revision=3, log_time_us=0, wall_time_us=0)
+    change = Entry(3, 1, Kind.MEMBERSHIP, encode_payload(header, [members_changed(members)]))
+    with closing(LmdbStorage.open(path, create=False)) as storage:
+        storage.persist(term=9, vote=None, entries=[change], commit_index=2)
+    findings = find([path, directory(tmp_path, "d", 1, proposal=proposal)])
+    assert (len(findings.voters), [each.label for each in findings.lost]) == (4, ["b", "c"])
+    assert findings.missing_behind == 2
+    assert "b, c are 2 of 3 voters; 2 make a majority" in " ".join(findings.sentences())
 
 
 def test_a_directory_that_can_not_be_read_is_said_and_left_out(tmp_path: Path):
