@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster
 
 FRAMES_MAX = 1024
+REQUESTS_MAX = 1 << 20  # more than a client makes before it begins anew
 
 
 class _Asked:
@@ -101,7 +102,8 @@ class SimulatedClient:
             self.link.send(wire.CloseSession(self._requester.session))
         self._requester.close(Closed("the client is closed"))
         self._generation += 1
-        self._requester = Requester(self._give_up)
+        # Another program has links of its own: what is late for the one before must not be taken for its own.
+        self._requester = Requester(self._give_up, first_number=1 + self._generation * REQUESTS_MAX)
         self.reads.clear()
 
     # -- turns ---------------------------------------------------------------------------------------------------
