@@ -28,10 +28,6 @@ _log = logging.getLogger("conflux.node")
 class Founding:
     """Keeps the directory true while a formation goes on, and greets.
 
-    Attributes:
-        is_outside: this node is of the cluster, and no member as far as its own log goes: it was let in a moment ago,
-            or by a leader whose entry was lost, and then has to be let in again.
-
     Args:
         counts: where what is dropped is counted.
         on_formed: called once, when this node is a member of a formed cluster and that is on disk.
@@ -98,6 +94,16 @@ class Founding:
             self._links.expect(member.identity, member.address)
         self._note_members()
         self._links.greet_soon()
+
+    @property
+    def is_outside(self) -> bool:
+        """True where this node is of the cluster, and no member as far as it knows what is committed.
+
+        It was let in a moment ago, or by a leader whose entry was lost: then it has to be let in again. It may have
+        that entry in its log, and nobody who leads will ever cut it out there.
+        """
+        directory = self.directory
+        return directory.formed and not directory.removed and directory.self.identity not in self._committed().members
 
     def members_committed(self, removed: Collection[str]) -> None:
         """These are removed for good: their links are cut."""
@@ -285,9 +291,7 @@ class Founding:
     def _note_members(self) -> None:
         accepted = self.directory.accepted
         self._accepted_id = directories.cluster_id(accepted) if accepted else None
-        members, mine = set(self.membership().members), self.directory.self.identity
-        self._others = members - {mine}
-        self.is_outside = self.directory.formed and not self.directory.removed and mine not in members
+        self._others = set(self.membership().members) - {self.directory.self.identity}
 
     def _hello(self, *, answer_me: bool) -> Hello:
         """An answer never asks for one in turn: two nodes would greet each other without end."""

@@ -175,7 +175,7 @@ class Node:
             return "this node was removed from the cluster for good: stop it, and delete its directory"
         if self.founding.is_outside:
             label = self.directory.self.label
-            return f"no member, as far as its own log goes: if that lasts, conflux members add {label}"
+            return f"no member, as far as it knows: if that lasts, conflux members add {label}"
         if self.replica.refusal is not None:
             return str(self.replica.refusal)
         if self.replica.disk_full is not None:
