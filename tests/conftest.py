@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 MARK = "CONFLUX_TEST_PROCESSES"  # stands in the environment of what a test starts, so of its children too
+
+hypothesis.settings.register_profile("conflux", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("conflux")
 
 
 class Processes:

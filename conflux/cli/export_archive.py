@@ -62,7 +62,8 @@ def _cluster_ids(archives: list[ReadArchive]) -> set[str]:
 def _chosen(archives: list[ReadArchive], node: str | None, here: set[str]) -> list[ReadArchive]:
     """The archives that are meant, all of one cluster."""
     if node is not None:
-        matches = [each for each in archives if node == each.owner.label or each.owner.identity.startswith(node)]
+        named = [each for each in archives if each.owner.label == node]
+        matches = named or [each for each in archives if each.owner.identity.startswith(node)]
         if not matches:
             known = ", ".join(archive.owner.label for archive in archives)
             raise OptionsError(f"there is no archive of a node {node}", hint=f"There are those of {known}.")

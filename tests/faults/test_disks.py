@@ -230,6 +230,8 @@ def spec_of(cluster: FaultCluster, label: str, identity: str) -> dict[str, Any]:
         "election_timeout_ms": [300, 500],
         "heartbeat_interval_ms": 50,
         "join": None,
+        "archive": None,
+        "archive_is_new": False,
     }
 
 

@@ -42,6 +42,7 @@ def throw(decode: Callable[[bytes], Any], frames: Iterator[bytes], refusal: type
     return taken, refused
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("name", "decode", "frames"), DECODERS, ids=[case[0] for case in DECODERS])
 def test_random_and_mutated_frames_are_messages_or_malformed(
@@ -62,6 +63,7 @@ def deep(random: Random) -> bytes:
     return b"\x91" * random.randrange(DEPTHS * random.choice([1, 1, 100])) + b"\xc0"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("decode", "encode"), [(values.decode, values.encode), (decode_state, encode_state)], ids=["values", "states"]

@@ -14,6 +14,7 @@ from tests.raft.test_refusals import ROLES, bombard
 SEEDS = 5  # of each role
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("make", ROLES)
 def test_absurd_messages_stop_a_core_only_by_contradicting_what_is_committed(

@@ -121,6 +121,7 @@ class Wiped(Model):
             assert self.nodes[NEW].other_cluster, "the new one is told that the cluster stands without it"
 
 
+@pytest.mark.unmeasured
 def test_two_founders_of_whom_one_is_wiped_at_any_moment_end_with_one_cluster() -> None:
     begin = Wiped("ab", 2)
     seen, waiting, found = {begin.key()}, deque([begin]), [begin]

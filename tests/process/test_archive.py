@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.process.cluster import Cluster, Ran
+from tests.process.rows import row
 
 
 def cut(cluster: Cluster, *labels: str, calls: int = 1) -> None:
@@ -122,6 +123,7 @@ def test_a_gap_is_told_and_what_is_behind_it_can_be_replayed(
     assert cluster.run("export", str(file), *only, "--after-gap").status == 0
 
 
+@row("`--archive DIR` where a node's archive can't be: not to be written to, another node's, something else there")
 def test_places_that_can_not_be_an_archive_are_refused_in_a_line_and_nothing_is_made(
     start_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
@@ -201,6 +203,7 @@ def test_it_is_remembered_until_it_is_unsaid_and_destroy_leaves_it_unless_it_is_
     assert inspect(cluster, place)["n1"]["problem"] is None
 
 
+@row("the archive that is remembered can't be one node's any more, or is not there: its disk is not mounted, say")
 def test_destroy_takes_the_archives_along_that_are_these_nodes(
     start_cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:
@@ -253,5 +256,5 @@ def test_archives_of_two_clusters_are_not_mixed(start_cluster: Callable[..., Clu
     assert ran.status == 0 and ran.json()["node"] == "a", ran.err
     elsewhere = Cluster(tmp_path / "elsewhere", 1)
     one_line(elsewhere.run("export", file, "--archive", str(place), "--force"), 2, "archives of several clusters")
-    ran = elsewhere.run("export", file, "--archive", str(place), "--force", "--node", "b", "--json")
+    ran = elsewhere.run("export", file, "--archive", str(place), "--force", "--node", "b", "--json")  # or an id's "b"
     assert ran.status == 0 and ran.json()["node"] == "b"

@@ -25,6 +25,7 @@ def how_to_replay(seed: int) -> str:
     return f"replay: cd {ROOT} && {sys.executable} -m tests.simulation.simulator {seed} --trace"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_every_history_is_one_that_may_be_and_every_world_heals(group):

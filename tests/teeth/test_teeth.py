@@ -16,6 +16,7 @@ from tests.teeth.runner import main
 WHOLE = os.environ.get("CONFLUX_TEETH") == "1"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.quick or WHOLE], ids=lambda mutant: mutant.name)
 def test_a_mutant_is_found_and_sound_code_is_not(mutant: Mutant) -> None:
     hunt_down(mutant)
