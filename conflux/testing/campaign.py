@@ -11,7 +11,9 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from multiprocessing import get_context
+from queue import SimpleQueue
 from random import Random
 
 from conflux.app import load_app
@@ -23,6 +25,7 @@ from conflux.testing.workload import DrawCall
 
 YOUNG_OBJECTS_MAX = 50_000  # before the collector looks at them: what a run makes stays until its end
 STEPS = 5000
+AHEAD = 2  # jobs that a process has, with the one that it is at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +103,28 @@ def run(job: Job, tell: Callable[[str], None] | None = None) -> Report:
 
 
 def run_all(jobs: Iterator[Job], processes: int) -> Iterator[Report]:
-    """Run all, as they come in, by so many processes."""
+    """Run all by so many processes; gives what came of each, as they end. Takes few more than are running."""
     gc.set_threshold(YOUNG_OBJECTS_MAX)
     if processes == 1:
         yield from map(run, jobs)
         return
     # A fork has this process's hashes of strings: an order that depends on them is the same when a seed runs again.
     with get_context("fork").Pool(processes, _ignore_signals) as pool:
-        yield from pool.imap_unordered(run, jobs)
+        ended: SimpleQueue[Report | BaseException] = SimpleQueue()
+
+        def begin(count: int) -> int:
+            chosen = [*islice(jobs, count)]
+            for job in chosen:
+                pool.apply_async(run, [job], callback=ended.put, error_callback=ended.put)
+            return len(chosen)
+
+        running = begin(AHEAD * processes)
+        while running:
+            report = ended.get()
+            if isinstance(report, BaseException):
+                raise report
+            running += begin(1) - 1
+            yield report
 
 
 def _ignore_signals() -> None:

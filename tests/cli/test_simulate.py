@@ -53,6 +53,20 @@ def test_seeds_side_by_side_come_to_the_same(capsys):
     assert sums[0] == sums[1]
 
 
+def test_no_more_seeds_are_taken_than_are_soon_begun():
+    taken, reports = [], []
+
+    def jobs():
+        for seed in range(12):
+            taken.append(seed)
+            yield Job(seed=seed, steps=20)
+
+    for report in campaign.run_all(jobs(), 2):
+        reports.append(report)
+        assert len(taken) <= len(reports) + 2 * campaign.AHEAD
+    assert sorted(report.job.seed for report in reports) == taken
+
+
 def test_a_reader_of_a_trace_may_leave(monkeypatch, capsys):
     def gone(_line: str) -> None:
         raise BrokenPipeError
