@@ -80,25 +80,18 @@ def _from_archives(
 
 def saved_base(log: StandingLog) -> SavedSnapshot | None:
     """The header of the snapshot that a log begins with, as a file holds it; None where it has its beginning."""
-    from conflux.storage.saved import SavedSnapshot
-    from conflux.store.image import decode_fields
+    from conflux.node.saving import saved_snapshot
 
     if log.base is None:
         return None
     body_bytes, checksum = log.base_checksum()
-    header, fields = log.base, decode_fields(log.base.fields)
-    return SavedSnapshot(
+    return saved_snapshot(
+        log.base,
         cluster=log.mine.cluster,
         cluster_id=log.cluster_id,
-        app=fields.app,
-        app_version=fields.app_version,
-        saved_us=time.time_ns() // 1000,
-        index=header.index,
-        term=header.term,
-        revision=header.revision,
-        fields=header.fields,
         body_bytes=body_bytes,
         checksum=checksum,
+        saved_us=time.time_ns() // 1000,
     )
 
 

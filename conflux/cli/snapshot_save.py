@@ -50,21 +50,15 @@ def snapshot_save(settings: Settings, file: Path, node: str | None, force: bool)
 
 
 def _header(settings: Settings, backup: Backup) -> SavedSnapshot:
-    from conflux.storage.saved import SavedSnapshot
-    from conflux.store.image import decode_fields
+    from conflux.node.saving import saved_snapshot
+    from conflux.storage.interface import SnapshotHeader
 
     ready = backup.ready
-    fields = decode_fields(ready.fields)
-    return SavedSnapshot(
+    return saved_snapshot(
+        SnapshotHeader(index=ready.index, term=ready.term, revision=ready.revision, fields=ready.fields),
         cluster=settings.cluster,
         cluster_id=backup.cluster_id,
-        app=fields.app,
-        app_version=fields.app_version,
-        saved_us=time.time_ns() // 1000,
-        index=ready.index,
-        term=ready.term,
-        revision=ready.revision,
-        fields=ready.fields,
         body_bytes=ready.bytes_total,
         checksum=ready.checksum,
+        saved_us=time.time_ns() // 1000,
     )

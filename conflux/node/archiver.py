@@ -20,13 +20,13 @@ from conflux.errors import ConfluxError, SnapshotDamaged
 from conflux.node.clock import Clock
 from conflux.node.directory import Directory
 from conflux.node.replica import Replica
+from conflux.node.saving import saved_snapshot
 from conflux.storage import layout
 from conflux.storage.archive import Archive
 from conflux.storage.archive_writer import SegmentWriter
 from conflux.storage.artefact import CHUNK, ENTRY
 from conflux.storage.interface import Snapshot, Storage
 from conflux.storage.saved import ArchivedLog, SavedSnapshot
-from conflux.store.image import decode_fields
 from conflux.store.records import header_of, next_revision_of
 
 SLICE_SECONDS = 0.002
@@ -159,19 +159,13 @@ class Archiver:
             return None
 
     def _saved(self, snapshot: Snapshot, now_us: int) -> SavedSnapshot:
-        header, fields = snapshot.header, decode_fields(snapshot.header.fields)
-        return SavedSnapshot(
+        return saved_snapshot(
+            snapshot.header,
             cluster=self._directory.self.cluster,
             cluster_id=self._directory.cluster_id or "",
-            app=fields.app,
-            app_version=fields.app_version,
-            saved_us=now_us,
-            index=header.index,
-            term=header.term,
-            revision=header.revision,
-            fields=header.fields,
             body_bytes=snapshot.body_bytes,
             checksum=snapshot.checksum,
+            saved_us=now_us,
         )
 
     def _contents(self, base: Snapshot | None, first: int, last: int) -> Iterator[tuple[int, bytes]]:

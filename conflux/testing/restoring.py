@@ -9,8 +9,9 @@ from typing import Any
 
 from conflux.client.committed import Committed
 from conflux.node.refounding import Base
-from conflux.storage.saved import SavedSnapshot, load_snapshot, save_snapshot
-from conflux.store.image import decode_fields
+from conflux.node.saving import saved_snapshot
+from conflux.storage.interface import SnapshotHeader
+from conflux.storage.saved import load_snapshot, save_snapshot
 from conflux.testing.checkers import CommitsAgree
 from conflux.testing.clients import SimulatedClient
 from conflux.testing.cluster import SimulatedCluster
@@ -78,19 +79,13 @@ def restore(
     old: SimulatedCluster, commits: CommitsAgree, suffix: str, ready: BackupReady, chunks: list[bytes]
 ) -> RefoundedCluster:
     """Make a cluster of what was saved, by way of a file."""
-    fields = decode_fields(ready.fields)
-    header = SavedSnapshot(
+    header = saved_snapshot(
+        SnapshotHeader(index=ready.index, term=ready.term, revision=ready.revision, fields=ready.fields),
         cluster=CLUSTER,
         cluster_id="",
-        app=fields.app,
-        app_version=fields.app_version,
-        saved_us=0,
-        index=ready.index,
-        term=ready.term,
-        revision=ready.revision,
-        fields=ready.fields,
         body_bytes=ready.bytes_total,
         checksum=ready.checksum,
+        saved_us=0,
     )
     with TemporaryDirectory() as place:
         file = Path(place) / "backup"
