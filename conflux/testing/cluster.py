@@ -174,14 +174,12 @@ class SimulatedCluster:
 
     def worked(self, host: Host, steps: int) -> None:
         """A node had a turn in which it handled so much."""
-        self.steps += steps
-        if not steps:
-            self.idle_turns += 1
+        self.count_work(steps)
         for tell in self.tell_turned:
             tell(host)
 
     def count_work(self, steps: int) -> None:
-        """A node of a cluster that was made of this one had a turn: a run's length counts all."""
+        """A node had a turn, here or in a cluster that was made of this one: a run's length counts all."""
         self.steps += steps
         if not steps:
             self.idle_turns += 1

@@ -68,13 +68,8 @@ class RefoundedCluster(SimulatedCluster):
         self.history.inherit(old.history, _sessions(beginning.log))
         self._calls_made = old._calls_made + CALLS_APART  # so no two clusters ever write the same value
 
-    def worked(self, host: Host, steps: int) -> None:
-        """Its steps are the old one's too: a run's length counts all."""
-        super().worked(host, steps)
-        self.old.count_work(steps)
-
     def count_work(self, steps: int) -> None:
-        """See `SimulatedCluster`."""
+        """Its steps are the old one's too."""
         super().count_work(steps)
         self.old.count_work(steps)
 
