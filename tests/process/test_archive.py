@@ -256,5 +256,5 @@ def test_archives_of_two_clusters_are_not_mixed(start_cluster: Callable[..., Clu
     assert ran.status == 0 and ran.json()["node"] == "a", ran.err
     elsewhere = Cluster(tmp_path / "elsewhere", 1)
     one_line(elsewhere.run("export", file, "--archive", str(place), "--force"), 2, "archives of several clusters")
-    ran = elsewhere.run("export", file, "--archive", str(place), "--force", "--node", "b", "--json")  # or an id's "b"
+    ran = elsewhere.run("export", file, "--archive", str(place), "--force", "--node", "b", "--json")
     assert ran.status == 0 and ran.json()["node"] == "b"
