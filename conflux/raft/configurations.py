@@ -39,6 +39,10 @@ class Configurations:
         """The one in force once entries up to `index`, not before the base, are in the log."""
         return next(configuration for since, configuration in reversed(self._all) if since <= index)
 
+    def after(self, index: int) -> list[Configuration]:
+        """Those that the log holds behind `index`, oldest first."""
+        return [configuration for since, configuration in self._all if since > index]
+
     def append(self, index: int, configuration: Configuration) -> None:
         """The entry at `index`, the log's new last, holds a configuration."""
         invariant(index > self.newest_index, "a configuration follows the one before it")

@@ -12,11 +12,11 @@ from conflux.app import App
 from conflux.client.committed import Committed
 from conflux.errors import SessionExpired
 from conflux.raft import invariants
+from conflux.raft.configuration import Configuration
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.raft.entry import Entry
 from conflux.store.dumps import dumped
 from conflux.store.machine import Machine
-from conflux.store.membership import Membership
 from conflux.testing.violation import require
 
 if TYPE_CHECKING:
@@ -252,10 +252,11 @@ class AnsweredIsOnDisk(Checker):
             self._checked = max(self._checked, index)
         self._told.clear()
 
-    def _configurations(self, index: int) -> list[Membership]:
-        """Those that may have counted an entry: the one in force there, and later ones that some node knows."""
-        known = [host.node.membership() for host in self._hosts if host.node is not None and host.node.replica]
-        return [self._commits.machines[index - 1].membership, *known]
+    def _configurations(self, index: int) -> list[Configuration]:
+        """Those that may have counted an entry: the one in force there, and each later one of some node's log."""
+        replicas = [host.node.replica for host in self._hosts if host.node is not None]
+        later = [each for replica in replicas if replica for each in replica.raft.configurations.after(index)]
+        return [self._commits.machines[index - 1].membership, *later]
 
 
 class ExpiredIsGone(Checker):

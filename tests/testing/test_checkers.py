@@ -12,6 +12,7 @@ from msgspec import structs
 
 from conflux.client.committed import Committed
 from conflux.raft.configuration import Configuration
+from conflux.raft.configurations import Configurations
 from conflux.raft.core import Raft
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.raft.entry import Entry, Kind
@@ -59,11 +60,10 @@ class Log(SimpleNamespace):
 
 
 def host(label: str = "n1", *, opened: int = 1, entries: tuple[Entry, ...] = (), commit: int = 0, **node: Any) -> Any:
-    raft = SimpleNamespace(commit_index=commit, log=Log(entries=entries))
+    raft = SimpleNamespace(commit_index=commit, log=Log(entries=entries), configurations=Configurations(VOTERS))
     replica = SimpleNamespace(raft=raft, refusal=None)
     node = {
         "replica": replica,
-        "membership": lambda: VOTERS,
         "directory": SimpleNamespace(cluster_id="c"),
     } | node
     return SimpleNamespace(
@@ -208,6 +208,24 @@ def test_an_answer_that_a_minority_holds_is_seen():
     checker.answered(call)
     with pytest.raises(Violation, match="nobody has folded"):
         checker.turned(hosts[0])
+
+
+def test_a_majority_of_voters_that_were_in_force_only_for_a_moment_is_one():
+    """Churn, seed 2541: one removal made the leader the only voter, it committed, and let the next one in at once."""
+    commits = checkers.CommitsAgree()
+    commits.log, commits.machines = [entry(1)], [machine(membership=VOTERS)]
+    hosts = [host("n1", entries=(entry(1),)), host("n2"), host("n3")]
+    configurations = hosts[0].node.replica.raft.configurations
+    checker = checkers.AnsweredIsOnDisk(commits, hosts)
+    call = Call(0, "c", "append", [1], False, 0.0, result=Committed(1, 1, 1, 0, None))
+    checker.answered(call)
+    configurations.append(3, VOTERS)
+    with pytest.raises(Violation, match="only"):
+        checker.turned(hosts[0])
+    configurations.truncate(3)
+    configurations.append(2, Configuration.of(["1" * 32]))
+    configurations.append(3, VOTERS)
+    checker.turned(hosts[0])
 
 
 def test_two_clusters_and_a_node_that_changes_its_cluster_are_seen():
