@@ -17,7 +17,7 @@ from conflux.discovery.local import KEY, LocalNode, Manifest, Runtime
 from conflux.errors import AlreadyOpen, ConfluxError, OptionsError, WrongDirectory
 from conflux.node.directory import FORMED, REMOVED, new_identity
 from conflux.node.opening import has_data
-from conflux.storage.archive import Owner, refuse_foreign
+from conflux.storage.archive import Owner, refuse_foreign, refuse_inside
 from conflux.storage.lock import lock_holder
 from conflux.storage.reader import LogReader
 from conflux.transport.address import Address
@@ -143,12 +143,8 @@ def with_archive(
         DirectoryError: it was named now, and a node to `start` can't have its archive there. At a later start it is
             that node alone that does not start.
     """
-    if archive is not None and archive.resolve().is_relative_to(cluster_dir.resolve()):
-        raise OptionsError(
-            f"{archive} is a part of the cluster's own directory, which `conflux destroy` deletes",
-            hint="Name a place of its own with --archive DIR.",
-        )
     if archive is not None:
+        refuse_inside(archive, cluster_dir)
         for node in start:
             refuse_foreign(archive, Owner(cluster=manifest.cluster, label=node.label, identity=node.identity))
     named = str(archive) if archive is not None else manifest.archive

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from conflux.storage.interface import Storage
 from conflux.wire.peers import Founder, Proposal, encode_canonically
 
 SELF, ACCEPTED, NEVERS, FORMED, ADDRESSES, REMOVED = "self", "accepted", "nevers", "formed", "addresses", "removed"
+ARCHIVE = "archive"
 NIL = b"\xc0"  # msgpack's None: facts are replaced, never deleted
 
 
@@ -47,6 +49,7 @@ class Directory:
     formed: bool
     addresses: dict[str, str]  # last known, by identity: hints for dialling
     removed: bool = False  # from its cluster, for good
+    archive: str = ""  # where an embedded node's lay at its last start; empty: it had none
 
     @property
     def cluster_id(self) -> str | None:
@@ -97,7 +100,8 @@ def read(storage: Storage) -> Directory:
         raise Damaged("the directory does not say which node it is") from error
     except msgspec.MsgspecError as error:
         raise Damaged(f"a fact of the directory does not decode: {error}") from error
-    return Directory(storage, mine, accepted, nevers, FORMED in facts, addresses, REMOVED in facts)
+    archive = os.fsdecode(facts.get(ARCHIVE, b""))
+    return Directory(storage, mine, accepted, nevers, FORMED in facts, addresses, REMOVED in facts, archive)
 
 
 def check(mine: Self, options: NodeOptions, app: App[Any, Any]) -> None:
@@ -144,6 +148,11 @@ def record_joined(storage: Storage, proposal: Proposal) -> None:
 def record_removed(storage: Storage) -> None:
     """The cluster has removed this node."""
     storage.record_facts({REMOVED: b"\x01"})
+
+
+def record_archive(storage: Storage, place: str) -> None:
+    """From now on the archive has to be at this place; empty: there is none."""
+    storage.record_facts({ARCHIVE: os.fsencode(place)})
 
 
 def record_addresses(storage: Storage, addresses: dict[str, str]) -> None:

@@ -23,11 +23,12 @@ from conflux.node.dispatcher import Dispatcher
 from conflux.node.local import LocalCaller
 from conflux.node.loop import Loop
 from conflux.node.node import Node
-from conflux.node.opening import memory_directory, open_directory, open_node
+from conflux.node.opening import memory_directory, open_directory, open_node, open_remembered_archive
 from conflux.node.options import NodeOptions
 from conflux.node.past import Found
 from conflux.node.status import members_of, report_of
 from conflux.raft.effects import RoleChanged
+from conflux.storage.archive import refuse_inside
 from conflux.store.dumps import state_of
 from conflux.store.past import PastState
 from conflux.transport.interface import Channel
@@ -75,11 +76,13 @@ class Conflux:
         peers: addresses of other nodes.
         data_dir: where the node's directory lies; None keeps nothing on the memory channel, else the platform's place.
         key: the cluster's key, or the file that holds it.
+        archive: what is cut of the log is kept in archive/id, as `conflux start --archive` does; None keeps none of it.
+            It is made at the first start that names this place: after that, it must be there.
 
     Raises:
         OptionsError: with everything that is wrong.
         AlreadyOpen: this id is still open in this process.
-        DirectoryError: its directory can't be used.
+        DirectoryError: its directory or its archive can't be used: it is another node's, damaged, not there any more.
     """
 
     def __init__(
@@ -95,26 +98,31 @@ class Conflux:
         peers: tuple[str, ...] | list[str] = (),
         data_dir: str | os.PathLike[str] | None = None,
         key: ClusterKey | str | os.PathLike[str] | None = None,
+        archive: str | os.PathLike[str] | None = None,
         election_timeout_ms: tuple[int, int] = (300, 500),
         heartbeat_interval_ms: int = 50,
     ) -> None:
         app = app or App(methods, reduce)
         spec = _channel_spec(channel)
+        in_memory = spec.get("name") == "memory" and data_dir is None
         options = _check(
             app,
             id,
             cluster_size,
             spec,
+            _archive_problems(archive, in_memory),
             cluster=cluster,
             election_timeout_ms=election_timeout_ms,
             heartbeat_interval_ms=heartbeat_interval_ms,
         )
-        in_memory = spec.get("name") == "memory" and data_dir is None
         place = None if in_memory else Path(data_dir or default_data_dir()) / cluster / options.label
+        root = None if archive is None else Path(archive)
+        if root is not None and place is not None:
+            refuse_inside(root, place.parent)
         self._key = (str(place or spec.get("hub", "")), cluster, options.label)
         _claim(self._key)
         try:
-            self._node = _open(app, options, spec, peers, place, key)
+            self._node = _open(app, options, spec, peers, place, key, root)
         except BaseException:
             _release(self._key)
             raise
@@ -338,8 +346,10 @@ def _channel_spec(channel: str | Mapping[str, Any] | Channel) -> dict[str, Any]:
     return {"name": "own", "channel": channel}
 
 
-def _check(app: App[Any, Any], label: str | None, size: int, spec: dict[str, Any], **options: Any) -> NodeOptions:
-    problems = app.problems()
+def _check(
+    app: App[Any, Any], label: str | None, size: int, spec: dict[str, Any], others: list[str], **options: Any
+) -> NodeOptions:
+    problems = [*app.problems(), *others]
     if not label:
         problems.append('"id" is required')
     if not size:
@@ -362,6 +372,16 @@ def _check(app: App[Any, Any], label: str | None, size: int, spec: dict[str, Any
     return checked
 
 
+def _archive_problems(archive: object, in_memory: bool) -> list[str]:
+    if archive is None:
+        return []
+    rules = [
+        (isinstance(archive, str | os.PathLike) and archive != "", '"archive" must be a path'),
+        (not in_memory, '"archive" needs a "data_dir": without one, a node on the memory channel keeps nothing'),
+    ]
+    return [sentence for holds, sentence in rules if not holds]
+
+
 def _wrong_types(label: object, size: object, options: dict[str, Any]) -> list[str]:
     shortest_longest = options["election_timeout_ms"]
     is_pair = isinstance(shortest_longest, tuple | list) and [type(each) for each in shortest_longest] == [int, int]
@@ -382,6 +402,7 @@ def _open(
     peers: tuple[str, ...] | list[str],
     place: Path | None,
     key: ClusterKey | str | os.PathLike[str] | None,
+    root: Path | None,
 ) -> Node:
     discovery: Discovery = StaticPeers(tuple(peers))
     loaded = key if isinstance(key, ClusterKey) or key is None else ClusterKey.load(key)
@@ -402,7 +423,8 @@ def _open(
         channel = spec["channel"]
     try:
         directory = memory_directory(options, app) if place is None else open_directory(place, options, app)
-        return open_node(options, app, directory, channel, discovery, data_dir=place)
+        archive = open_remembered_archive(root, directory)
+        return open_node(options, app, directory, channel, discovery, data_dir=place, archive=archive)
     except BaseException:
         channel.close()
         raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +17,7 @@ from conflux.node.clock import SystemClock
 from conflux.node.directory import Directory
 from conflux.node.node import Node
 from conflux.node.options import NodeOptions
-from conflux.storage.archive import Archive
+from conflux.storage.archive import Archive, Owner
 from conflux.storage.interface import Storage
 from conflux.storage.memory import MemoryStorage
 from conflux.transport.interface import Channel
@@ -33,11 +36,8 @@ def open_directory(path: Path, options: NodeOptions, app: App[Any, Any], *, iden
 
     if has_data(path):
         storage = LmdbStorage.open(path, create=False)
-        try:
+        with _closed_on_error(storage):
             return _checked(storage, options, app, identity)
-        except BaseException:
-            storage.close()
-            raise
     storage = LmdbStorage.open(path, create=True)
     return new_directory(storage, options, app, identity=identity)
 
@@ -57,6 +57,39 @@ def forget(directory: Directory, proposal: str) -> Directory:
         raise ConfluxError(f"{directory.self.label} {what}, not {proposal}", hint="`conflux status` names the one.")
     directories.record_never(directory.storage, directory.nevers | {accepted_id}, gives_up=True)
     return directories.read(directory.storage)
+
+
+def open_archive(root: Path, directory: Directory, *, create: bool) -> Archive:
+    """Open a node's archive below `root`; where that fails, the node's storage is closed.
+
+    Args:
+        create: make it where there is none.
+
+    Raises:
+        DirectoryError: it can't be that node's, or is not there: see `Archive.open`.
+    """
+    mine = directory.self
+    with _closed_on_error(directory.storage):
+        owner = Owner(cluster=mine.cluster, label=mine.label, identity=mine.identity)
+        return Archive.open(root, owner, create=create)
+
+
+def open_remembered_archive(root: Path | None, directory: Directory) -> Archive | None:
+    """Open the archive of a node whose every start says where it lies, or that there is none.
+
+    It is made at the first start that names this place. From then on it has to be there, until a start names another
+    place, or none: its disk may just not be mounted.
+
+    Raises:
+        DirectoryError: as `open_archive`.
+        StorageFailed: the place can't be remembered.
+    """
+    place = "" if root is None else os.path.abspath(root)
+    archive = open_archive(Path(place), directory, create=place != directory.archive) if place else None
+    if place != directory.archive:
+        with _closed_on_error(directory.storage):
+            directories.record_archive(directory.storage, place)
+    return archive
 
 
 def has_data(path: Path) -> bool:
@@ -110,6 +143,15 @@ def open_node(
         log_file=str(log_file) if log_file else None,
         archive=archive,
     )
+
+
+@contextmanager
+def _closed_on_error(storage: Storage) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        storage.close()
+        raise
 
 
 def _checked(storage: Storage, options: NodeOptions, app: App[Any, Any], identity: str | None) -> Directory:

@@ -22,13 +22,11 @@ from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.discovery.local import NODE_LOG, Runtime
 from conflux.errors import ConfluxError
 from conflux.node.addresses import dialled_here
-from conflux.node.directory import Directory
 from conflux.node.loop import Loop
 from conflux.node.node import Node
-from conflux.node.opening import forget, open_directory, open_node
+from conflux.node.opening import forget, open_archive, open_directory, open_node
 from conflux.node.options import NodeOptions
 from conflux.raft.effects import RoleChanged
-from conflux.storage.archive import Archive, Owner
 from conflux.storage.filesystem import networked
 from conflux.transport.keys import ClusterKey
 from conflux.transport.zeromq import ZeroMQChannel
@@ -126,7 +124,9 @@ def _open(spec: NodeSpec) -> Node:
         directory = open_directory(path, options, app, identity=spec.identity)
         if spec.forget is not None:
             directory = forget(directory, spec.forget)
-        archive = _archive(spec, directory)
+        archive = None
+        if spec.archive is not None:
+            archive = open_archive(Path(spec.archive), directory, create=spec.archive_is_new)
     except BaseException:
         channel.close()
         raise
@@ -136,18 +136,6 @@ def _open(spec: NodeSpec) -> Node:
     )
     node.on_role_changed = _tell_role
     return node
-
-
-def _archive(spec: NodeSpec, directory: Directory) -> Archive | None:
-    if spec.archive is None:
-        return None
-    try:
-        mine = directory.self
-        owner = Owner(cluster=mine.cluster, label=mine.label, identity=mine.identity)
-        return Archive.open(Path(spec.archive), owner, create=spec.archive_is_new)
-    except BaseException:
-        directory.storage.close()
-        raise
 
 
 def _discovery(spec: NodeSpec, key: ClusterKey | None, address: str) -> Discovery:

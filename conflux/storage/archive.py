@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from conflux import limits
-from conflux.errors import Damaged, DirectoryError, NewerFormat, WrongDirectory
+from conflux.errors import Damaged, DirectoryError, NewerFormat, OptionsError, WrongDirectory
 from conflux.raft.invariant import invariant
 from conflux.storage.archive_writer import SegmentWriter
 from conflux.storage.environment import sync_directory
@@ -29,7 +29,7 @@ OWNER_FILE = "archive.json"
 _NAME = re.compile(r"(\d{20})-(\d{20})\.log")
 _LEFTOVER = re.compile(r"\.(\d{20}-\d{20}\.log\.\d+|archive\.json|probe)")
 _ELSEWHERE = "Name another place with --archive DIR, or go on without one: --no-archive."
-_MISSING = "Mount its disk or put it back; to begin a new one, say --archive DIR again."
+_MISSING = "Mount its disk or put it back; to begin a new one, say --archive DIR again (in Python: another place)."
 _ANOTHER = "Name another place with --archive DIR, or move this one away: what is in it stays readable."
 
 
@@ -120,6 +120,15 @@ def refuse_foreign(root: Path, owner: Owner) -> None:
             raise WrongDirectory(f"the archive {directory} is that of {whose}, which is not this one", hint=_ANOTHER)
     elif any(not name.startswith(".") for name in names):
         raise WrongDirectory(f"{directory} holds something else than an archive", hint=_ANOTHER)
+
+
+def refuse_inside(root: Path, cluster_dir: Path) -> None:
+    """Raise OptionsError where archives below `root` would go with the nodes' own directories."""
+    if root.resolve().is_relative_to(cluster_dir.resolve()):
+        raise OptionsError(
+            f"{root} is a part of the cluster's own directory, which `conflux destroy` deletes",
+            hint="Name a place of its own with --archive DIR.",
+        )
 
 
 def owner_of(directory: Path) -> Owner:
