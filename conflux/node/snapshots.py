@@ -68,6 +68,7 @@ class Snapshotter:
         self._held_index = held_index
         self._is_archived = is_archived
         self._cut_is_due = False
+        self._awaited: SnapshotHeader | None = None  # where the log is cut once the archive holds all before it
         self._entries = 0  # since the last one was begun
         self._bytes = 0
         self._point: HashPoint = replica.machine.hash_point
@@ -212,17 +213,22 @@ class Snapshotter:
         kept = self._storage.snapshots.all()[:KEPT_SNAPSHOTS]
         if len(kept) < KEPT_SNAPSHOTS:
             return
-        older, held_index = kept[-1], self._held_index()
-        if held_index is not None and held_index < older.index:
+        older, held_index, base_index = kept[-1], self._held_index(), self._replica.raft.log.snapshot_index
+        # What the archive is at comes first: it may take longer than it takes until there are two newer ones.
+        cut, self._awaited = self._awaited or older, None
+        if not base_index < cut.index < older.index:
+            cut = older
+        if held_index is not None and held_index < cut.index:
             return  # the next cut takes it along
-        if not self._is_archived(older.index):
+        if not self._is_archived(cut.index):
+            self._awaited = cut
             # Those between are of no use to anyone: they would pile up where the archive takes nothing for long.
-            base_index = self._replica.raft.log.snapshot_index
-            self._storage.snapshots.keep_only([base_index, *(header.index for header in kept)])
+            self._storage.snapshots.keep_only([base_index, cut.index, *(header.index for header in kept)])
             return
-        self._replica.cut_log(older.index, older.term)
-        self._storage.snapshots.keep_only([header.index for header in kept])
+        self._replica.cut_log(cut.index, cut.term)
+        self._storage.snapshots.keep_only([cut.index, *(header.index for header in kept)])
         self._leftovers = True
+        self._cut_is_due = cut is not older
 
     def _give_up(self, why: str) -> None:
         if self._writer is not None:

@@ -149,7 +149,7 @@ def test_nothing_is_cut_before_the_archive_holds_it(tmp_path: Path, broken: list
     assert first_index(node) == 1 and world.history("a") == []
     assert "No space left" in node.snapshots.status()["archive"]["problem"]
     assert node.problem() is None  # it serves on
-    assert len(snapshots(node)) == 2  # those between would pile up
+    assert len(snapshots(node)) == 3  # the two newest, and the one that the archive is at: others would pile up
     broken.clear()
     world.clock.now_s += archivers.RETRY_SECONDS
     world.wait(lambda: first_index(node) > 1)
@@ -168,7 +168,7 @@ def test_a_node_that_cuts_a_second_time_keeps_the_snapshot_that_its_log_begins_w
         snapshot_now(world, node)
     world.wait(lambda: archive_of(node).problem is not None)
     kept = snapshots(node)
-    assert len(kept) == 3 and kept[-1] == base == first_index(node) - 1
+    assert len(kept) == 4 and kept[-1] == base == first_index(node) - 1
     node = world.restart("a")
     world.until(lambda: node.is_leading)
     assert first_index(node) == base + 1
@@ -376,6 +376,26 @@ def test_a_file_is_not_begun_again_before_the_one_that_was_given_up_is_gone(
     monkeypatch.undo()
     world.wait(lambda: first_index(world.nodes["a"]) > 1)
     assert world.history("a") == list(range(1, first_index(world.nodes["a"])))
+
+
+def test_an_archive_that_is_slower_than_the_snapshots_come_is_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    world = Archiving(tmp_path)
+    node, finished, allowed = world.nodes["a"], [], [0]
+    is_over, finish = SegmentWriter.is_over.fget, SegmentWriter.finish
+    monkeypatch.setattr(SegmentWriter, "is_over", property(lambda self: len(finished) < allowed[0] and is_over(self)))
+    monkeypatch.setattr(SegmentWriter, "finish", lambda self: (finished.append(self), finish(self)))
+    for _ in range(3):
+        for _ in range(2):  # another one is there before the file is
+            world.user().perform(("add", "x"))
+            snapshot_now(world, node)
+        begun, first = len(finished), first_index(node)
+        world.until(lambda: archive_of(node).waits)
+        allowed[0] = begun + 1
+        world.wait(lambda: first_index(node) > first)  # noqa: B023
+        assert len(finished) == begun + 1
+    assert world.history("a")[: first_index(node) - 1] == list(range(1, first_index(node)))
 
 
 def test_an_idle_node_has_no_work_for_its_archive(tmp_path: Path):
