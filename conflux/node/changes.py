@@ -70,6 +70,8 @@ class MemberChanges:
         self._draw_token = draw_token
         self._catching_up = CatchingUp(catch_up_s)
         self._waiting: deque[tuple[Origin, ChangeMembers]] = deque()
+        self._looked_at: Membership | None = None
+        self._looked_settled = False
 
     @property
     def has_work(self) -> bool:
@@ -87,6 +89,8 @@ class MemberChanges:
         """The next change to propose, if there is one and it may be proposed now."""
         membership = self._raft.configuration
         if not isinstance(membership, Membership):
+            return None
+        if not self._waiting and self._is_settled(membership):
             return None
         while (
             self.has_work
@@ -112,6 +116,13 @@ class MemberChanges:
         while self._waiting:
             origin, request = self._waiting.popleft()
             self._reply(origin, Refused(request.request, Code.NO_LEADER, "the leader has changed"))
+
+    def _is_settled(self, membership: Membership) -> bool:
+        """True where nothing goes on by itself: asked in every turn, so it is worked out once for each membership."""
+        if membership is not self._looked_at:
+            goes_on = membership.replacement is not None or membership.joining() or membership.tokens
+            self._looked_at, self._looked_settled = membership, not goes_on
+        return self._looked_settled
 
     # -- what goes on by itself ------------------------------------------------------------------------------------
 

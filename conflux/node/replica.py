@@ -40,7 +40,6 @@ from conflux.wire.peers import HashedPoint
 
 FULL_DISK_RETRY_SECONDS = 0.5
 FOLD_BYTES_MAX = 1 * limits.MIB
-_WITHOUT_CONSEQUENCE = (Send, Commit)  # carrying them out asks nothing of the core
 
 
 class Observer(Protocol):
@@ -173,11 +172,10 @@ class Replica:
         """Carry out all effects, those that come of carrying them out too."""
         if self.is_stuck and not self._try_again():
             return
-        may_cause_more = True
-        while self._carry_out() and may_cause_more:
-            effects = self.raft.take_effects()
-            may_cause_more = not all(isinstance(effect, _WITHOUT_CONSEQUENCE) for effect in effects)
+        while effects := self.raft.take_effects():
             self._effects.extend(effects)
+            if not self._carry_out():
+                return
 
     def apply(self, seconds_max: float) -> None:
         """Fold committed entries for at most `seconds_max`; what is left waits for the next turn."""

@@ -23,7 +23,7 @@ class Configuration:
     @property
     def members(self) -> tuple[NodeId, ...]:
         """Voters and learners, sorted."""
-        return tuple(sorted({*self.voters, *self.learners}))
+        return tuple(sorted({*self.voters, *self.learners})) if self.learners else self.voters
 
     def has_quorum(self, nodes: Iterable[NodeId]) -> bool:
         """True where the voters among `nodes` are a majority."""

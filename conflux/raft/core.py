@@ -107,6 +107,7 @@ class Raft:
         self._noop_payload = noop_payload
         self._hard_state_dirty = False
         self._persisting: Persist | None = None
+        self._has_news = True  # something came in since effects were taken
         self._committed_out = self.applied_index  # highest index handed out in a Commit
         self._early: list[Effect] = []  # may leave before the sync
         self._late: list[Effect] = []  # must not
@@ -171,7 +172,7 @@ class Raft:
 
     def step(self, envelope: Envelope) -> None:
         """Take a message from another node. What makes no sense is dropped."""
-        self._expect_nothing_persisting()
+        self._take_event()
         message = envelope.message
         if envelope.term > self.term + TERM_LEAP_MAX:
             return None
@@ -193,7 +194,7 @@ class Raft:
 
     def tick(self, count: int = 1) -> None:
         """Let `count` ticks pass."""
-        self._expect_nothing_persisting()
+        self._take_event()
         for _ in range(count):
             self.leader_silence += 1
             if isinstance(self.role, Leader):
@@ -209,7 +210,7 @@ class Raft:
         Returns:
             (index, term) of the entry, which is fixed from now on.
         """
-        self._expect_nothing_persisting()
+        self._take_event()
         invariant(self.may_propose, "only a leader with room proposes")
         entry = self.append_as_leader(payload, kind)
         return entry.index, entry.term
@@ -220,7 +221,7 @@ class Raft:
         Returns:
             (index, term) of the entry, whose configuration is in force from now on.
         """
-        self._expect_nothing_persisting()
+        self._take_event()
         invariant(self.may_change_membership, "only one change is under way, and none before the term's no-op")
         membership.check_step(self.configuration, membership.read(self, payload))
         entry = self.append_as_leader(payload, Kind.MEMBERSHIP)
@@ -232,11 +233,11 @@ class Raft:
         invariant(persist is not None, "persisted() answers a Persist")
         assert persist is not None
         invariant((term, index) == (persist.term, persist.last_index), "persisted() names the Persist that it answers")
-        self._persisting = None
+        self._persisting, self._has_news = None, True
         self.log.stable_index = index
         if isinstance(self.role, Candidate):
             election.count_vote(self, self.identity, granted=True)
-        elif isinstance(self.role, Leader):
+        elif isinstance(self.role, Leader) and index > self.commit_index:
             replication.advance_commit(self, self.role)
 
     def applied(self, index: int) -> None:
@@ -247,12 +248,13 @@ class Raft:
 
     def snapshot_taken(self, index: int) -> None:
         """A snapshot of all entries up to `index`, which are applied, is on disk: followers may be offered it."""
+        self._has_news = True
         invariant(self.newest_snapshot[0] <= index <= self.applied_index, "a snapshot includes what is applied")
         self.newest_snapshot = (index, self.log.term_at(index))
 
     def compact(self, index: int) -> None:
         """The log on disk begins behind `index` now, which a snapshot includes."""
-        self._expect_nothing_persisting()
+        self._take_event()
         invariant(index <= self.newest_snapshot[0], "only what a snapshot includes is dropped")
         self.log.compact(index)
         self.configurations.compact(index)
@@ -263,11 +265,12 @@ class Raft:
         Args:
             configuration: the one that the snapshot holds.
         """
-        self._expect_nothing_persisting()
+        self._take_event()
         snapshots.install(self, index, term, configuration)
 
     def read_index(self, context: int) -> None:
         """Ask for a linearizable read: ReadReady or ReadFailed will name `context`."""
+        self._has_news = True
         if isinstance(self.role, Leader):
             self.role.unconfirmed.append(context)
         else:
@@ -275,6 +278,7 @@ class Raft:
 
     def transfer_leadership(self, target: NodeId) -> bool:
         """Hand leadership to `target` once its log is level (thesis 3.10). False where that can't be begun."""
+        self._has_news = True
         return isinstance(self.role, Leader) and transfer.begin(self, self.role, target)
 
     def most_level_voter(self) -> NodeId | None:
@@ -291,17 +295,22 @@ class Raft:
 
     def step_down(self) -> None:
         """Give up leadership, for reasons the shell knows: its disk is too slow to lead."""
+        self._has_news = True
         if isinstance(self.role, Leader):
             self.become_follower(self.term, leader=None)
 
     def announce_commit(self) -> None:
         """Tell followers of a commit index that no Append has carried yet; to be called once none is about to."""
+        self._has_news = True
         if isinstance(self.role, Leader):
             heartbeats.announce_commit(self, self.role)
 
     def take_effects(self) -> list[Effect]:
         """All that is to be done for what came in since the last call, in order; to be carried out to its end."""
         self._expect_nothing_persisting()
+        if not self._has_news:
+            return []
+        self._has_news = False
         if isinstance(self.role, Leader):
             reads.begin_round(self, self.role)
             replication.replicate(self, self.role)
@@ -496,3 +505,8 @@ class Raft:
 
     def _expect_nothing_persisting(self) -> None:
         invariant(self._persisting is None, "a list of effects is carried out to its end before the next event")
+
+    def _take_event(self) -> None:
+        """Something comes in by a door."""
+        self._expect_nothing_persisting()
+        self._has_news = True

@@ -26,7 +26,10 @@ def broadcast(raft: Raft, role: Leader) -> None:
 def owes_commit(raft: Raft, role: Leader) -> bool:
     """True while a follower knows less than it could."""
     commit_index = raft.commit_index
-    return any(each.commit_sent < min(commit_index, each.match_index) for each in role.progress.values())
+    for each in role.progress.values():  # asked in every turn: a generator would cost more than what it looks at
+        if each.commit_sent < commit_index and each.commit_sent < each.match_index:
+            return True
+    return False
 
 
 def announce_commit(raft: Raft, role: Leader) -> None:

@@ -85,11 +85,14 @@ def tick_leader(raft: Raft, role: Leader) -> None:
 def ticks_to_timer(raft: Raft, role: Leader) -> int:
     """Ticks until a heartbeat is due, a follower falls silent, or a transfer is given up: never too many."""
     options = raft.options
-    silent = [options.election_ticks_min - progress.silence for progress in role.progress.values()]
-    waits = [options.heartbeat_ticks - role.heartbeat_elapsed, *(wait for wait in silent if wait > 0)]
+    ticks = options.heartbeat_ticks - role.heartbeat_elapsed
+    for progress in role.progress.values():
+        falls_silent = options.election_ticks_min - progress.silence
+        if 0 < falls_silent < ticks:
+            ticks = falls_silent
     if role.transferee is not None:
-        waits.append(options.election_ticks_max - role.transfer_elapsed)
-    return max(1, min(waits))
+        ticks = min(ticks, options.election_ticks_max - role.transfer_elapsed)
+    return max(1, ticks)
 
 
 def replicate(raft: Raft, role: Leader) -> None:
@@ -117,7 +120,8 @@ def on_accepted(raft: Raft, follower: NodeId, accepted: Accepted) -> None:
     if accepted.match_index < progress.match_index:
         return  # late
     progress.accepted(accepted.match_index)
-    advance_commit(raft, role)
+    if accepted.match_index > raft.commit_index:
+        advance_commit(raft, role)
     transfer.hand_over_when_level(raft, role)
 
 

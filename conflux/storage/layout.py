@@ -19,8 +19,10 @@ newer directory from a damaged one. Rule 2: a change of anything else raises `li
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from functools import cache
 from zlib import crc32
+
+from msgspec import Struct
 
 from conflux import limits
 from conflux.errors import Damaged, NewerFormat
@@ -46,8 +48,7 @@ _MAGIC = b"conflux\0"
 _FORMAT_BYTES = _FORMAT.size + _CHECKSUM.size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HardState:
+class HardState(Struct, frozen=True, kw_only=True):
     """What Raft must never forget, beside the log. It goes down with every transaction."""
 
     term: int = 0
@@ -131,11 +132,15 @@ def encode_hard_state(state: HardState) -> bytes:
     """Fixed width: writing it never moves anything else in the tree."""
     vote = b"" if state.vote is None else state.vote.encode()
     invariant(len(vote) <= VOTE_BYTES_MAX, f"a vote has at most {VOTE_BYTES_MAX} bytes")
-    head = _FORMAT.pack(_MAGIC, limits.FORMAT_VERSION)
-    head += _CHECKSUM.pack(crc32(head))
     numbers = (state.term, state.commit_index, state.snapshot_index, state.snapshot_term, state.log_offset)
-    body = head + _NUMBERS.pack(*numbers, state.vote is not None, len(vote), vote)
+    body = _head(limits.FORMAT_VERSION) + _NUMBERS.pack(*numbers, state.vote is not None, len(vote), vote)
     return body + _CHECKSUM.pack(crc32(body))
+
+
+@cache
+def _head(version: int) -> bytes:
+    head = _FORMAT.pack(_MAGIC, version)
+    return head + _CHECKSUM.pack(crc32(head))
 
 
 def decode_hard_state(value: bytes) -> HardState:

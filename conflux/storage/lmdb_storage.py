@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import lmdb
+from msgspec import structs
 
 from conflux import limits
 from conflux.errors import AlreadyOpen, Closed, Damaged, DiskFull, StorageFailed, WrongDirectory
@@ -57,7 +58,7 @@ class LmdbStorage:
         self._snapshots.choose(restored, self._term_at)
         newest = self._snapshots.newest_index()
         self._restored = replace(restored, commit_index=max(restored.commit_index, newest))  # what it includes was
-        self._hard = replace(self._hard, commit_index=self._restored.commit_index)
+        self._hard = structs.replace(self._hard, commit_index=self._restored.commit_index)
         self._has_left_over = True  # until `compact_some` found nothing
         with environments.directory_errors(directory):
             self._reserve = Reserve(directory / environments.DATA_FILE, map_bytes)
@@ -165,7 +166,7 @@ class LmdbStorage:
         invariant(self._snapshots.holds(index, term), "the log begins after a finished snapshot")
         # A log that is dropped leaves its positions to nobody: the new one's begin after its end.
         log_offset = hard.log_offset if keep_log else self._last_index + hard.log_offset - index
-        after = replace(
+        after = structs.replace(
             hard,
             snapshot_index=index,
             snapshot_term=term,

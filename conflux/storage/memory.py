@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from conflux.errors import Closed, Damaged
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.invariant import invariant
@@ -36,7 +38,7 @@ class MemoryStorage:
         twin._restored = twin._found()
         twin._snapshots = twin._usable(self._snapshots)
         twin._restored = replace(twin._restored, commit_index=twin._known_committed())
-        twin._hard = replace(twin._hard, commit_index=twin._restored.commit_index)
+        twin._hard = structs.replace(twin._hard, commit_index=twin._restored.commit_index)
         self.close()
         return twin
 
@@ -87,7 +89,7 @@ class MemoryStorage:
         invariant(self._snapshots.holds(index, term), "the log begins after a finished snapshot")
         self._log = self._log[self._position(index) + 1 :] if keep_log else []
         commit_index = max(self._hard.commit_index, index)
-        self._hard = replace(self._hard, snapshot_index=index, snapshot_term=term, commit_index=commit_index)
+        self._hard = structs.replace(self._hard, snapshot_index=index, snapshot_term=term, commit_index=commit_index)
 
     def compact_some(self) -> bool:
         """Nothing is left behind here."""

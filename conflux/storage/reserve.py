@@ -30,6 +30,7 @@ class Reserve:
         """Open the file a second time, only to lengthen it."""
         self._descriptor = os.open(data_file, os.O_RDWR | os.O_CLOEXEC)
         self._map_bytes = map_bytes
+        self._size = 0  # of the file, when it was looked at last: it never gets shorter
         self._supported = hasattr(os, "posix_fallocate")
 
     def require(self, used_bytes: int, write_bytes: int) -> None:
@@ -65,7 +66,10 @@ class Reserve:
 
     def _allocated(self, end: int) -> bool:
         # Never beyond the map: LMDB can't use it, and finds room among its free pages or says that the map is full.
-        return os.fstat(self._descriptor).st_size >= min(end, self._map_bytes)
+        end = min(end, self._map_bytes)
+        if self._size < end:
+            self._size = os.fstat(self._descriptor).st_size
+        return self._size >= end
 
     def _allocate(self, end: int) -> None:
         size = os.fstat(self._descriptor).st_size
