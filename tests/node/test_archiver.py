@@ -234,6 +234,25 @@ def test_an_install_that_jumps_over_entries_is_a_gap_with_the_state_behind_it(tm
     assert len(whole) == 1 and whole[0].first_index == 1  # the others have it all
 
 
+def test_what_was_never_committed_is_in_no_archive(tmp_path: Path):
+    world = Archiving(tmp_path, 3)
+    user = world.user()
+    user.perform(("add", "x"))
+    deposed = label_of(user.node)
+    world.isolate(deposed)
+    log, committed = user.node.replica.raft.log, user.node.replica.raft.commit_index
+    user.send(user.request(("add", "lost")))
+    world.until(lambda: log.last_index > committed)
+    world.run(1.0)
+    others = [label for label in sorted(world.nodes) if label != deposed]
+    world.compact(*others, calls=3)
+    world.compact(*others, calls=3)
+    world.heal()
+    installer = world.nodes[deposed].snapshots.installer
+    world.wait(lambda: installer.installs == 1)
+    assert world.history(deposed) == list(range(1, committed + 1))
+
+
 def test_an_install_waits_for_the_archive(tmp_path: Path, broken: list[str]):
     world = Archiving(tmp_path, 3)
     away = label_of(world.followers()[0])

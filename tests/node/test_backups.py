@@ -135,6 +135,21 @@ def test_a_backup_becomes_a_cluster_of_new_nodes(tmp_path: Path):
     assert len(ids) == 1 and ids != {world.nodes["a"].directory.cluster_id}
 
 
+def test_clusters_that_are_made_of_the_same_have_nothing_in_common_by_which_nodes_would_meet(tmp_path: Path):
+    ready, chunks = back_up(World(1).user())
+    found = []
+    for place in (tmp_path / "one", tmp_path / "other"):
+        manifest = refound(plan(place), base_of(ready, chunks))
+        storages = [opened(place / "new" / node.label) for node in manifest.nodes]
+        found.append([directories.read(storage) for storage in storages])
+        for storage in storages:
+            storage.close()
+    one, other = found
+    assert {each.cluster_id for each in one}.isdisjoint(each.cluster_id for each in other)
+    for fact in ("identity", "public_key", "secret_key"):
+        assert {getattr(each.self, fact) for each in one}.isdisjoint(getattr(each.self, fact) for each in other)
+
+
 def test_a_log_goes_on_under_new_members(tmp_path: Path):
     world = World(1)
     user = world.user()

@@ -234,6 +234,15 @@ def test_an_old_cluster_is_set_aside_as_it_is(tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "new").glob("*/")) == ["n1", "n2"]
 
 
+def test_an_old_cluster_stays_in_its_place_where_no_new_one_can_be_made(tmp_path: Path):
+    old = directory(tmp_path / "new", "a", 1, 1)
+    before = (old / "data.mdb").read_bytes()
+    with closing(StandingLog(old)) as log, pytest.raises(Damaged, match="entry 3 is no longer"):
+        refounding.refound(plan(tmp_path, size=2), None, log.entries(3), aside=tmp_path / "new.before")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    assert (old / "data.mdb").read_bytes() == before
+
+
 def test_where_a_majority_is_left_nothing_is_said_to_be_missing(tmp_path: Path):
     said = " ".join(found(tmp_path, a=(1,), b=(1,), c=(1,)).sentences())
     assert "Nothing that was acknowledged is missing" in said

@@ -6,9 +6,13 @@ The sound code must survive the same attempt, or what was found is not the mutan
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from inspect import signature
 from itertools import count, islice
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeAlias
 
 import pytest
@@ -87,10 +91,13 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A scripted case, for what needs a coincidence too rare, or breaks no promise but one of liveness."""
+    """A scripted case, for what needs a coincidence too rare, or breaks no promise but one of liveness.
+
+    The fixtures `tmp_path` and `monkeypatch` are given to a test that asks for them.
+    """
 
     test: Callable[..., object]
-    arguments: tuple[Any, ...] = ()
+    arguments: tuple[Any, ...] = ()  # in the place of what pytest would draw for its other parameters
 
     @property
     def words(self) -> str:
@@ -98,4 +105,15 @@ class Case:
         return f"`{file}.py`: {self.test.__name__.removeprefix('test_').replace('_', ' ')}"
 
     def attempts(self) -> Iterator[Attempt]:
-        yield self.test.__name__, lambda: self.test(*self.arguments)
+        yield self.test.__name__, self._run
+
+    def _run(self) -> None:
+        with ExitStack() as stack:
+            fixtures: dict[str, Callable[[], Any]] = {
+                "tmp_path": lambda: Path(stack.enter_context(TemporaryDirectory())),
+                "monkeypatch": lambda: stack.enter_context(pytest.MonkeyPatch.context()),
+            }
+            names = [*signature(self.test).parameters]
+            given = {name: fixtures[name]() for name in names if name in fixtures}
+            others = [name for name in names if name not in fixtures]
+            self.test(**given, **dict(zip(others, self.arguments, strict=True)))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from tests.teeth import (
+    archives,
     clients,
     determinism,
     disks,
+    dumps,
     elections,
     formation,
     members,
     reads,
+    recoveries,
     replication,
     sessions,
     snapshots,
@@ -27,6 +30,9 @@ ROOMS = (
     clients,
     determinism,
     formation,
+    archives,
+    recoveries,
+    dumps,
 )
 MUTANTS: tuple[Mutant, ...] = tuple(
     each for room in ROOMS for each in REGISTRY.values() if each.plant.__module__ == room.__name__
