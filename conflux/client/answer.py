@@ -1,13 +1,14 @@
 """`Answer`: the future of one call. Clients make them by the thousand, so one costs as little as can be.
 
 A `Future` of the standard library has a lock, a condition and lists of its own; an answer shares one lock with all
-others. Everything that takes a `concurrent.futures.Future` takes it.
+others, and has no list before there is something to put into it: each object that lives until the answer comes is one
+more for the collector to look at. Everything that takes a `concurrent.futures.Future` takes it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import FINISHED, PENDING
 from typing import Any
@@ -42,23 +43,14 @@ class Answer(Future[Committed]):
     _state: str = PENDING
     _result: Committed | None = None
     _exception: BaseException | None = None
-    _waiters: list[Any]
-    _done_callbacks: list[Callable[[Future[Committed]], object]]
+    _done_callbacks: Sequence[Callable[[Future[Committed]], object]] = ()
+    _waiting: Sequence[Any] = ()
 
     def __init__(self) -> None:
-        self._waiters = []
-        self._done_callbacks = []
+        """Pending; of what a future has at its beginning, all is the class's."""
 
-    def add_done_callback(self, fn: Callable[[Future[Committed]], object]) -> None:
-        """See `concurrent.futures.Future`."""
-        with _lock:
-            if self._state == PENDING:
-                self._done_callbacks.append(fn)
-                return
-        super().add_done_callback(fn)  # it is called at once
-
-    def settle(self, result: Committed | ConfluxError) -> None:
-        """Resolve it, unless it was cancelled."""
+    def __call__(self, result: Committed | ConfluxError) -> None:
+        """Resolve it, unless it was cancelled: so an answer can stand where a callback is wanted."""
         with _lock:
             if self._state == PENDING:
                 if isinstance(result, ConfluxError):
@@ -66,12 +58,20 @@ class Answer(Future[Committed]):
                 else:
                     self._result = result
                 self._state = FINISHED
-                for waiter in self._waiters:
+                for waiter in self._waiting:
                     waiter.add_result(self) if self._exception is None else waiter.add_exception(self)
         if self._state != FINISHED:
             self._tell_cancelled()
         elif self._done_callbacks:
             self._invoke_callbacks()  # type: ignore[attr-defined]
+
+    def add_done_callback(self, fn: Callable[[Future[Committed]], object]) -> None:
+        """See `concurrent.futures.Future`."""
+        with _lock:
+            if self._state == PENDING:
+                self._done_callbacks = [*self._done_callbacks, fn]
+                return
+        super().add_done_callback(fn)  # it is called at once
 
     def result(self, timeout: float | None = None) -> Committed:
         """See `concurrent.futures.Future`."""
@@ -93,6 +93,13 @@ class Answer(Future[Committed]):
         if cancelled:
             self._tell_cancelled()
         return cancelled
+
+    @property
+    def _waiters(self) -> list[Any]:  # type: ignore[override]
+        """Who waits for it; the standard library's `wait` and `as_completed` put themselves into this list."""
+        if not isinstance(self._waiting, list):
+            self._waiting = []
+        return self._waiting
 
     def _tell_cancelled(self) -> None:
         if self.cancelled() and self._state != "CANCELLED_AND_NOTIFIED":

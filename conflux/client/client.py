@@ -329,7 +329,7 @@ class Client:
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, *, wait: str) -> Future[Committed]:
         self._check_open()
         answer = Answer()
-        self._engine.submit(make_call(method, args, timeout, answer.settle, wait=wait))
+        self._engine.submit(make_call(method, args, timeout, answer, wait=wait))
         return answer
 
     def _wait_for(self, asked: Asked, timeout: float | None) -> Any:

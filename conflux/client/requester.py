@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any, TypeAlias
 
+from msgspec import Struct
+
 from conflux import limits
 from conflux.client.committed import Committed
 from conflux.errors import (
@@ -59,25 +61,14 @@ _REFUSALS: dict[Code, type[NotApplied]] = {
 }
 
 
-class Call:
-    """One call on its way."""
+class Call(Struct, gc=False):
+    """One call on its way. The collector does not look at it: nothing that it leads to leads back to it."""
 
-    __slots__ = ("arguments", "deadline_s", "done", "method", "when_appended")
-
-    def __init__(
-        self,
-        method: str,
-        arguments: bytes,
-        deadline_s: float | None,
-        done: Callable[[Result], None],
-        *,
-        when_appended: bool = False,
-    ) -> None:
-        self.method = method
-        self.arguments = arguments
-        self.deadline_s = deadline_s
-        self.done: Callable[[Result], None] | None = done  # None: its caller has been told
-        self.when_appended = when_appended  # its caller is content once the leader has it on its disk
+    method: str
+    arguments: bytes
+    deadline_s: float | None
+    done: Callable[[Result], None] | None  # None: its caller has been told
+    when_appended: bool = False  # its caller is content once the leader has it on its disk
 
     def tell(self, result: Result) -> None:
         """Tell the caller, once."""

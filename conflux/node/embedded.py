@@ -274,7 +274,7 @@ class Conflux:
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, wait: str) -> Future[Committed]:
         self._check_usable()
         answer = Answer()
-        self._caller.submit(make_call(method, args, timeout, answer.settle, wait=wait))
+        self._caller.submit(make_call(method, args, timeout, answer, wait=wait))
         self._check_caller()
         return answer
 
