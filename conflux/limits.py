@@ -16,7 +16,7 @@ METHOD_NAME_BYTES_MAX = 256
 ERROR_TEXT_BYTES_MAX = 2 * KIB
 
 # One turn of the leader's loop: the batch that becomes one entry.
-TURN_RECORDS_MAX = 1024
+TURN_RECORDS_MAX = 512  # half of what a session may have unanswered: one half is judged while the other is told
 TURN_BYTES_MAX = 512 * KIB
 TURN_JUDGE_SECONDS_MAX = 0.005
 APPLY_SLICE_SECONDS = 0.005

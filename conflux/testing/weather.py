@@ -17,7 +17,7 @@ from conflux.testing.network import NetworkKnobs
 
 # Bounds that a run may make small, so that it meets them: (module, name, values to draw from).
 _BOUNDS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
-    ("conflux.limits", "TURN_RECORDS_MAX", (1, 2, 5, 1024)),
+    ("conflux.limits", "TURN_RECORDS_MAX", (1, 2, 5, 512)),
     ("conflux.limits", "TURN_BYTES_MAX", (1, 100, limits.TURN_BYTES_MAX)),
     ("conflux.limits", "TURN_FRAMES_MAX", (1, 3, limits.TURN_FRAMES_MAX)),
     ("conflux.limits", "APPLY_SLICE_SECONDS", (0.0, limits.APPLY_SLICE_SECONDS)),

@@ -68,7 +68,7 @@ class Perform(Struct, array_like=True, frozen=True):
     session: Number
     first_unanswered: Number  # the client holds the answers to all before it: the table may forget them
     first_sequence: Number
-    calls: Annotated[list[tuple[MethodName, bytes]], Meta(min_length=1, max_length=limits.TURN_RECORDS_MAX)]
+    calls: Annotated[list[tuple[MethodName, bytes]], Meta(min_length=1, max_length=limits.UNANSWERED_MAX)]
     when_appended: bool = False  # tell as soon as the leader has it on its disk, too
 
 

@@ -203,7 +203,7 @@ FIELDS_THAT_COUNT = [
     *((clients.OpenSession, (value,)) for value in (-1, 2**62 + 1, 2**64 - 1, 1.5, "1", None, True)),
     *((clients.Watch, (1, value)) for value in (-1, 2**63)),
     (clients.Perform, (1, 1, 0, 0, [])),
-    (clients.Perform, (1, 1, 0, 0, [("a", b"")] * (limits.TURN_RECORDS_MAX + 1))),
+    (clients.Perform, (1, 1, 0, 0, [("a", b"")] * (limits.UNANSWERED_MAX + 1))),
     (clients.Perform, (1, 1, 0, 0, [("m" * (limits.METHOD_NAME_BYTES_MAX + 1), b"")])),
     (clients.Perform, (1, 1, 0, 0, [("m",)])),
     (clients.Read, (1, 5)),

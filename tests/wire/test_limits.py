@@ -88,8 +88,8 @@ def test_the_largest_answer_fits_into_a_frame_even_through_a_follower():
 def test_the_largest_request_of_our_own_client_fits_into_a_frame_even_through_a_follower():
     name = "m" * limits.METHOD_NAME_BYTES_MAX
     full = FRAME_CALL_BYTES_MAX - limits.ACTION_BYTES_MAX
-    small = full // limits.TURN_RECORDS_MAX - len(name) - 16
-    calls = [(name, b"x" * small)] * (limits.TURN_RECORDS_MAX - 1) + [(name, b"x" * limits.ACTION_BYTES_MAX)]
+    small = full // limits.UNANSWERED_MAX - len(name) - 16
+    calls = [(name, b"x" * small)] * (limits.UNANSWERED_MAX - 1) + [(name, b"x" * limits.ACTION_BYTES_MAX)]
     request = to_client(Perform(WIDEST, WIDEST, WIDEST, WIDEST, calls))
     assert to_peer(Forward(HANDLE, request)) <= limits.FRAME_BYTES_MAX
 
@@ -107,7 +107,7 @@ def test_a_part_of_a_state_fits_into_a_frame():
 
 
 def test_limits_that_lean_on_each_other_agree():
-    assert limits.UNANSWERED_MAX <= limits.TURN_RECORDS_MAX  # all that a session may resend is one message's calls
+    assert 2 * limits.TURN_RECORDS_MAX <= limits.UNANSWERED_MAX  # one half is judged while the other is told
     assert limits.TURN_RECORDS_MAX <= 1 << 10  # the places that a session's id has for those of one entry
     assert limits.APPEND_BYTES_MAX <= limits.UNCOMMITTED_BYTES_MAX
     assert limits.WAITING_REQUESTS_MAX >= limits.UNANSWERED_MAX
