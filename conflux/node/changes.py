@@ -15,7 +15,7 @@ from conflux import limits
 from conflux.node.candidates import Candidates
 from conflux.node.catching_up import CatchingUp
 from conflux.node.origin import Origin
-from conflux.raft.configuration import majority
+from conflux.raft.configuration import Configuration, majority
 from conflux.raft.core import Raft
 from conflux.raft.roles import Leader
 from conflux.store.membership import Member, Membership, Replacement, Standing, Token, label_beside, token_digest
@@ -70,13 +70,29 @@ class MemberChanges:
         self._draw_token = draw_token
         self._catching_up = CatchingUp(catch_up_s)
         self._waiting: deque[tuple[Origin, ChangeMembers]] = deque()
-        self._looked_at: Membership | None = None
-        self._looked_settled = False
+        self._looked_at: Configuration | None = None
+        self._goes_on = False
 
     @property
     def has_work(self) -> bool:
         """True where `plan` may have something to do."""
         return bool(self._waiting) and self._raft.may_change_membership
+
+    @property
+    def is_settled(self) -> bool:
+        """True where nobody asks for a change and none goes on by itself: `plan` would find nothing.
+
+        It is asked in every turn, so it is worked out once for each membership.
+        """
+        if self._waiting:
+            return False
+        membership = self._raft.configuration
+        if membership is not self._looked_at:
+            self._looked_at = membership
+            self._goes_on = isinstance(membership, Membership) and bool(
+                membership.replacement is not None or membership.joining() or membership.tokens
+            )
+        return not self._goes_on
 
     def take(self, origin: Origin, request: ChangeMembers) -> None:
         """Let a request wait until no other change is under way."""
@@ -89,8 +105,6 @@ class MemberChanges:
         """The next change to propose, if there is one and it may be proposed now."""
         membership = self._raft.configuration
         if not isinstance(membership, Membership):
-            return None
-        if not self._waiting and self._is_settled(membership):
             return None
         while (
             self.has_work
@@ -116,13 +130,6 @@ class MemberChanges:
         while self._waiting:
             origin, request = self._waiting.popleft()
             self._reply(origin, Refused(request.request, Code.NO_LEADER, "the leader has changed"))
-
-    def _is_settled(self, membership: Membership) -> bool:
-        """True where nothing goes on by itself: asked in every turn, so it is worked out once for each membership."""
-        if membership is not self._looked_at:
-            goes_on = membership.replacement is not None or membership.joining() or membership.tokens
-            self._looked_at, self._looked_settled = membership, not goes_on
-        return self._looked_settled
 
     # -- what goes on by itself ------------------------------------------------------------------------------------
 

@@ -169,7 +169,9 @@ class Leadership:
     def _change_members(self) -> None:
         """Propose the next change of the members, in an entry of its own."""
         changes = self.changes
-        change = changes.plan(self._clock.monotonic_s(), self.log_time_us) if changes is not None else None
+        if changes is None or changes.is_settled:
+            return
+        change = changes.plan(self._clock.monotonic_s(), self.log_time_us)
         if change is None:
             return
         turn, pending = self._begin_entry()

@@ -98,6 +98,8 @@ def ticks_to_timer(raft: Raft, role: Leader) -> int:
 def replicate(raft: Raft, role: Leader) -> None:
     """Send each follower what it lacks, as far as the limits allow."""
     for peer, progress in role.progress.items():
+        if progress.next_index > raft.log.last_index and progress.mode is Mode.REPLICATE:
+            continue  # all of it is on its way, or there
         if progress.next_index <= raft.log.snapshot_index and progress.mode is Mode.REPLICATE:
             progress.probe_from(progress.next_index)  # the log was cut under a slow follower
         if progress.mode is Mode.PROBE and progress.may_send(raft.options):
