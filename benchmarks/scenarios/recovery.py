@@ -19,7 +19,7 @@ def recovery(context: Context) -> list[Row]:
     """kill -9 of all, then: seconds from starting the processes to a leader with all of the state."""
     rows: list[Row] = []
     for entries in (100_000, 1_000_000) if context.is_full else (100_000,):
-        for system in ("conflux-embedded", "pysyncobj-tuned", "etcd"):
+        for system in ("conflux", "conflux-embedded", "pysyncobj-tuned", "etcd"):
             rows += context.measured(system, partial(_recover, context, system, entries))
     return rows
 
