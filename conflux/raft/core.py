@@ -212,7 +212,7 @@ class Raft:
         """
         self._take_event()
         invariant(self.may_propose, "only a leader with room proposes")
-        entry = self.append_as_leader(payload, kind)
+        entry = replication.append_own(self, payload, kind)
         return entry.index, entry.term
 
     def change_membership(self, payload: bytes) -> tuple[int, int]:
@@ -224,7 +224,7 @@ class Raft:
         self._take_event()
         invariant(self.may_change_membership, "only one change is under way, and none before the term's no-op")
         membership.check_step(self.configuration, membership.read(self, payload))
-        entry = self.append_as_leader(payload, Kind.MEMBERSHIP)
+        entry = replication.append_own(self, payload, Kind.MEMBERSHIP)
         return entry.index, entry.term
 
     def persisted(self, term: int, index: int) -> None:
@@ -283,15 +283,7 @@ class Raft:
 
     def most_level_voter(self) -> NodeId | None:
         """On a leader: the voter to hand over to: of those that were heard lately the one whose log is nearest."""
-        if not isinstance(self.role, Leader):
-            return None
-        progress, silent = self.role.progress, self.options.election_ticks_min
-
-        def worth(voter: NodeId) -> tuple[bool, int]:
-            return progress[voter].silence < silent, progress[voter].match_index
-
-        others = [voter for voter in self.configuration.voters if voter in progress]
-        return max(others, key=worth, default=None)
+        return transfer.most_level_voter(self, self.role) if isinstance(self.role, Leader) else None
 
     def step_down(self) -> None:
         """Give up leadership, for reasons the shell knows: its disk is too slow to lead."""
@@ -373,7 +365,7 @@ class Raft:
             progress={member: Progress(next_index=next_index) for member in others},
             noop_index=next_index,
         )
-        self.append_as_leader(self._noop_payload(self.log.last_payload()), Kind.NOOP)
+        replication.append_own(self, self._noop_payload(self.log.last_payload()), Kind.NOOP)
         heartbeats.broadcast(self, self.role)
 
     # -- helpers of the rooms beside this one ----------------------------------------------------------------------
@@ -406,17 +398,6 @@ class Raft:
         """Wait anew, for another random time (section 5.2)."""
         self.election_elapsed = 0
         self.election_timeout = self._random.randint(self.options.election_ticks_min, self.options.election_ticks_max)
-
-    def append_as_leader(self, payload: bytes, kind: Kind) -> Entry:
-        """Add an entry of this term to the leader's own log."""
-        role = self.role
-        invariant(isinstance(role, Leader), "only a leader appends of itself")
-        assert isinstance(role, Leader)
-        entry = Entry(self.log.last_index + 1, self.term, kind, payload)
-        self.append(entry)
-        role.uncommitted.append((entry.index, len(payload)))
-        role.uncommitted_bytes += len(payload)
-        return entry
 
     def append(self, entry: Entry) -> None:
         """Add an entry to the log; a configuration in it is in force at once."""
@@ -507,6 +488,6 @@ class Raft:
         invariant(self._persisting is None, "a list of effects is carried out to its end before the next event")
 
     def _take_event(self) -> None:
-        """Something comes in by a door."""
+        """Something comes in by a door: `take_effects` has something to look for again."""
         self._expect_nothing_persisting()
         self._has_news = True

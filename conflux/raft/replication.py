@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from conflux.raft import heartbeats, reads, snapshots, transfer
 from conflux.raft.configuration import quorum_index
-from conflux.raft.entry import Entry
+from conflux.raft.entry import Entry, Kind
 from conflux.raft.invariant import invariant
 from conflux.raft.messages import Accepted, Append, Heartbeat, HeartbeatReply, NodeId, Rejected
 from conflux.raft.progress import Mode, Progress
@@ -64,6 +64,18 @@ def _take(raft: Raft, entry: Entry) -> None:
 
 
 # -- the leader's side ---------------------------------------------------------------------------------------------
+
+
+def append_own(raft: Raft, payload: bytes, kind: Kind) -> Entry:
+    """Add an entry of this term to the leader's own log."""
+    role = raft.role
+    invariant(isinstance(role, Leader), "only a leader appends of itself")
+    assert isinstance(role, Leader)
+    entry = Entry(raft.log.last_index + 1, raft.term, kind, payload)
+    raft.append(entry)
+    role.uncommitted.append((entry.index, len(payload)))
+    role.uncommitted_bytes += len(payload)
+    return entry
 
 
 def tick_leader(raft: Raft, role: Leader) -> None:

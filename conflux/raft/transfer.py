@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from conflux.raft.core import Raft
 
 
+def most_level_voter(raft: Raft, role: Leader) -> NodeId | None:
+    """The voter to hand over to: of those that were heard lately the one whose log is nearest."""
+    progress, silent = role.progress, raft.options.election_ticks_min
+
+    def worth(voter: NodeId) -> tuple[bool, int]:
+        return progress[voter].silence < silent, progress[voter].match_index
+
+    others = [voter for voter in raft.configuration.voters if voter in progress]
+    return max(others, key=worth, default=None)
+
+
 def begin(raft: Raft, role: Leader, target: NodeId) -> bool:
     """Stop taking proposals and bring `target` level. False where it is no other voter or a transfer is under way."""
     if target == raft.identity or target not in raft.configuration.voters or role.transferee is not None:

@@ -648,8 +648,7 @@ def test_a_revision_is_told_without_its_state(world):
 def test_who_waits_for_a_large_state_is_told_that_it_is_being_encoded(world, monkeypatch):
     monkeypatch.setattr(reading, "SLICE_SECONDS", 0.0)
     user = world.user()
-    user.perform(*[("add", str(number) * 100) for number in range(1000)])
-    for _ in range(20):
-        user.perform(*[("add", str(number) * 100) for number in range(1000)])
+    for _ in range(42):
+        user.perform(*[("add", str(number) * 100) for number in range(500)])
     user.ask(Read(5, Consistency.LOCAL), Working)
     assert user.wait_for(StatePart).revision == 21_000
