@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.figures import latencies_ms
 from benchmarks.processes import ROOT
 
+LOOK_SECONDS = 1.0
 SYNCS = 200
 SYNC_BYTES = 4096
 
@@ -27,9 +28,34 @@ def describe(directory: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "processors": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2),
+        "busy": busy_share(),
         "file_system": _said_by("stat", "-f", "-c", "%T", str(directory)),
         "fdatasync_ms": sync_latencies_ms(directory),
     }
+
+
+def busy_share(seconds: float = LOOK_SECONDS) -> float | None:
+    """The share of the processors' time that others take while this process sleeps; None where /proc/stat is not.
+
+    The load average says little of now: for minutes it tells of the part that was measured before.
+    """
+    before = _processor_times()
+    time.sleep(seconds)
+    after = _processor_times()
+    if before is None or after is None:
+        return None
+    idle, all_of_it = (now - then for now, then in zip(after, before, strict=True))
+    return round(1.0 - idle / all_of_it, 3) if all_of_it else None
+
+
+def _processor_times() -> tuple[int, int] | None:
+    """(idle, all) of all processors since the machine is up, in ticks."""
+    try:
+        words = Path("/proc/stat").read_text("ascii").splitlines()[0].split()[1:9]
+    except OSError:
+        return None
+    times = [int(word) for word in words]
+    return times[3] + times[4], sum(times)
 
 
 def sync_latencies_ms(directory: Path, syncs: int = SYNCS) -> dict[str, float]:

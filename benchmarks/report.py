@@ -25,6 +25,7 @@ COMPARED = (
     *("CPU of all nodes, µs an action", "generator's CPU"),
 )
 RATIOS = ("per_second_ratio", "p50_ms_ratio")
+BUSY_SHARE = 0.1  # of the processors, in the second before a part
 BUSY_LOAD = 1.1  # a processor, in the minute before a part; the part before it may leave one behind
 
 Row = dict[str, Any]
@@ -192,20 +193,29 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     seen = [found["machine"] for found in results.values()]
     first = seen[0]
     sync = spread([machine["fdatasync_ms"]["p50"] for machine in seen])
-    busy_load = BUSY_LOAD * first["processors"]
-    busy = {part: load for part, found in results.items() if (load := found["machine"]["load_average"]) > busy_load}
     yield "## The machine"
     yield ""
     yield f"{first['processors']} processors, {first['system']}, Python {first['python']}, {first['file_system']};"
     commits = ", ".join(dict.fromkeys(machine["commit"] for machine in seen))
     yield f"measured on {first['time'][:10]}, at commit {commits}."
     yield f"fdatasync of one block: p50 {shown(sync.as_json(), milliseconds)}."
-    if busy:
-        yield f"**The machine was busy with other work** before these parts: {', '.join(busy)}"
-        yield f"(load average {min(busy.values()):.1f} to {max(busy.values()):.1f}). Their figures are lower, latencies"
-        yield "higher, and ratios less to be trusted than on a quiet one: whoever has more threads gets more of the"
-        yield "processors. The processor time of an action holds best."
+    yield from business(results)
     yield ""
+
+
+def business(results: dict[str, Any]) -> Iterator[str]:
+    """Before which parts the machine had other things to do, or may have had."""
+    known = {part: share for part, found in results.items() if (share := found["machine"].get("busy")) is not None}
+    if busy := {part: share for part, share in known.items() if share > BUSY_SHARE}:
+        yield f"**The machine was busy with other work** before these parts: {', '.join(busy)}"
+        yield f"({min(busy.values()):.0%} to {max(busy.values()):.0%} of its processors). Their figures are lower,"
+        yield "latencies higher, and ratios less to be trusted than on a quiet one: whoever has more threads gets more of"
+        yield "the processors. The processor time of an action holds best."
+    loads = {part: found["machine"]["load_average"] for part, found in results.items() if part not in known}
+    busy_load = BUSY_LOAD * next(iter(results.values()))["machine"]["processors"]
+    if high := {part: load for part, load in loads.items() if load > busy_load}:
+        yield f"The load average was {min(high.values()):.1f} to {max(high.values()):.1f} before these parts, from"
+        yield f"other work or from the part before: {', '.join(high)}."
 
 
 def side_by_side(part: str, found: dict[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import json
 import xml.etree.ElementTree as xml
 
 import pytest
+from benchmarks.machine import busy_share
 from benchmarks.plot import Axis, line_plot
 from benchmarks.report import (
     PAGE,
@@ -57,9 +58,18 @@ def test_what_is_unknown_is_a_dash():
 
 def test_the_page_says_that_the_machine_was_busy_where_it_was():
     quiet = "\n".join(machines({"outside": {"machine": MACHINE}}))
-    busy = "\n".join(machines({"outside": {"machine": {**MACHINE, "load_average": 9.0}}}))
-    assert "busy with other work" in busy and "busy" not in quiet
+    busy = "\n".join(machines({"outside": {"machine": {**MACHINE, "busy": 0.5}}}))
+    assert "busy with other work** before these parts: outside" in busy and "busy" not in quiet
+    left_behind = "\n".join(machines({"outside": {"machine": {**MACHINE, "load_average": 9.0, "busy": 0.01}}}))
+    assert left_behind.count("9.0") == 0
+    unknown = "\n".join(machines({"outside": {"machine": {**MACHINE, "load_average": 9.0}}}))
+    assert "The load average was 9.0 to 9.0 before these parts" in unknown
     assert "abc1234" in quiet and "2026-11-29" in quiet
+
+
+def test_how_busy_the_machine_is_is_a_share_of_its_processors():
+    share = busy_share(0.05)
+    assert share is None or 0.0 <= share <= 1.0
 
 
 def test_gaps_and_failures_are_named():
