@@ -209,7 +209,7 @@ def business(results: dict[str, Any]) -> Iterator[str]:
     if busy := {part: share for part, share in known.items() if share > BUSY_SHARE}:
         yield f"**The machine was busy with other work** before these parts: {', '.join(busy)}"
         yield f"({min(busy.values()):.0%} to {max(busy.values()):.0%} of its processors). Their figures are lower,"
-        yield "latencies higher, and ratios less to be trusted than on a quiet one: whoever has more threads gets more of"
+        yield "latencies higher, and ratios less to be trusted than on a quiet one: who has more threads gets more of"
         yield "the processors. The processor time of an action holds best."
     loads = {part: found["machine"]["load_average"] for part, found in results.items() if part not in known}
     busy_load = BUSY_LOAD * next(iter(results.values()))["machine"]["processors"]
