@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import hashlib
 import hmac
 import os
@@ -27,6 +28,7 @@ FINGERPRINT_BYTES = 8
 # 32 + 3 bytes are 56 letters of base32 with no padding: seven groups of eight, for eyes and hands.
 _CHECK_BYTES = 3
 _GROUP_LETTERS = 8
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # where a file has one name only
 _COMMENT = "# The key of a Conflux cluster ({fingerprint}). Who has it can read and write all of it: keep it secret."
 
 
@@ -151,12 +153,11 @@ def _read_private(path: Path) -> str:
 
 
 def _write_private(path: Path, data: bytes) -> None:
+    """Make a file of these bytes, whole from its first moment on: a command beside it may be looking for it."""
     quoted = shlex.quote(str(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        hint = f"A cluster is lost without its key, so nothing is overwritten. Look first: ls -l {quoted}"
-        raise ConfluxError(f"{path} is there already.", hint=hint) from None
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         hint = f"See its directory: ls -ld {shlex.quote(str(path.parent))}"
         raise ConfluxError(f"{path} can't be made: {error.strerror}.", hint=hint) from None
@@ -166,10 +167,27 @@ def _write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
+        _name(temporary, path)
         _sync_directory(path.parent)
+    except FileExistsError:
+        hint = f"A cluster is lost without its key, so nothing is overwritten. Look first: ls -l {quoted}"
+        raise ConfluxError(f"{path} is there already.", hint=hint) from None
     except OSError as error:
-        path.unlink(missing_ok=True)  # half a key is worse than none
         raise ConfluxError(f"{path} can't be written: {error.strerror}.", hint=f"df -h {quoted}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _name(temporary: Path, path: Path) -> None:
+    """Give a file its name, where nothing has it; raises FileExistsError."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if path.exists() or path.is_symlink():
+            raise FileExistsError(path) from None
+        temporary.rename(path)
 
 
 def _sync_directory(path: Path) -> None:

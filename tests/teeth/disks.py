@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,8 @@ from conflux.storage.memory import MemoryStorage
 from conflux.testing.disk import DiskKnobs, SimulatedDisk
 from conflux.testing.network import NetworkKnobs
 from conflux.testing.weather import Weather
-from tests.teeth.hunts import Nodes
+from tests.storage import test_conformance as of_storage
+from tests.teeth.hunts import Case, Nodes
 from tests.teeth.mutant import changed, mutant
 
 
@@ -81,7 +83,16 @@ def entries_and_term_are_written_one_after_the_other(patch: pytest.MonkeyPatch) 
     patch.setattr(SimulatedDisk, "persist", persist)
 
 
-@mutant("disk", codes="C17 H5", hunt=Nodes(deadly, label="deaths while writing"))
+@mutant(
+    "disk",
+    codes="C17 H5",
+    hunt=Case(
+        of_storage.test_all_that_stands_from_the_first_new_entry_on_is_replaced,
+        (150,),
+        first=lambda: of_storage.in_memory(Path()),
+    ),
+    quick=True,
+)
 def what_was_cut_comes_back(patch: pytest.MonkeyPatch) -> None:
     """A write that should cut the log leaves the old entries behind the new ones."""
     whole = MemoryStorage.persist

@@ -8,10 +8,9 @@ import pytest
 
 from conflux.node import directory as directories
 from conflux.node.formation import Accept, Formation
-from conflux.testing.disk import DiskKnobs
-from conflux.testing.host import Host
 from conflux.testing.weather import Weather
-from tests.teeth.hunts import Nodes
+from tests.node import test_directory
+from tests.teeth.hunts import Case, Nodes
 from tests.teeth.mutant import mutant
 
 
@@ -23,11 +22,6 @@ def too_many(weather: Weather) -> Weather:
 def crowded(weather: Weather) -> Weather:
     """Five nodes want to be a cluster of three."""
     return replace(weather, nodes=3, extra_candidates=2, start_spread_s=0.0, settle_s=0.0)
-
-
-def deadly(weather: Weather) -> Weather:
-    """Three nodes want to be a cluster of two, and die while they write that."""
-    return replace(too_many(weather), disk=DiskKnobs(crash=0.2, kept=1.0), fault_s_max=0.2)
 
 
 @mutant("formation", codes="E11", hunt=Nodes(too_many, label="too many founders"))
@@ -56,18 +50,15 @@ def a_majority_of_founders_is_enough(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Formation, "_is_unanimous", is_unanimous)
 
 
-@mutant("formation", codes="E11", hunt=Nodes(deadly, label="too many founders, which die"))
+@mutant(
+    "formation",
+    codes="E11",
+    hunt=Case(test_directory.test_giving_up_forgets_what_was_accepted_and_refusing_another_does_not),
+    quick=True,
+)
 def acceptances_are_not_written_down(patch: pytest.MonkeyPatch) -> None:
     """A founder that dies forgets what it accepted."""
-    whole = Host.start
-
-    def forgetful(host):
-        facts = host.platter.storage._facts
-        if directories.FORMED not in facts:
-            facts.pop(directories.ACCEPTED, None)
-        whole(host)
-
-    patch.setattr(Host, "start", forgetful)
+    patch.setattr(directories, "record_accepted", lambda storage, proposal: None)
 
 
 @mutant("formation", codes="E11", hunt=Nodes(too_many, label="too many founders"), quick=True)

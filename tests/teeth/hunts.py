@@ -98,6 +98,7 @@ class Case:
 
     test: Callable[..., object]
     arguments: tuple[Any, ...] = ()  # in the place of what pytest would draw for its other parameters
+    first: Callable[[], Any] | None = None  # makes the one before these, anew for each attempt
 
     @property
     def words(self) -> str:
@@ -116,4 +117,5 @@ class Case:
             names = [*signature(self.test).parameters]
             given = {name: fixtures[name]() for name in names if name in fixtures}
             others = [name for name in names if name not in fixtures]
-            self.test(**given, **dict(zip(others, self.arguments, strict=True)))
+            arguments = self.arguments if self.first is None else (self.first(), *self.arguments)
+            self.test(**given, **dict(zip(others, arguments, strict=True)))

@@ -119,7 +119,11 @@ def a_restored_snapshot_keeps_the_old_members(patch: pytest.MonkeyPatch) -> None
     patch.setattr(image, "with_members", lambda packed, members: packed)
 
 
-@mutant("recovery", hunt=LOST_AND_CHANGED, quick=True)
+@mutant(
+    "recovery",
+    hunt=Case(test_backups.test_clusters_that_are_made_of_the_same_have_nothing_in_common_by_which_nodes_would_meet),
+    quick=True,
+)
 def a_cluster_is_known_by_its_name_alone(patch: pytest.MonkeyPatch) -> None:
     """A cluster that is made anew has the id of the old one, and who wants to join that one may end up in it."""
     whole = directories.cluster_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -46,6 +47,40 @@ def test_a_key_is_not_written_through_a_dangling_link(tmp_path):
     with pytest.raises(ConfluxError):
         KEY.save(tmp_path / "cluster.key")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_key_file_is_whole_from_its_first_moment_on(tmp_path, monkeypatch):
+    """A command that looks for it beside the `start` that makes it must not find half of it."""
+    path, seen = tmp_path / "cluster.key", []
+    sync = os.fsync
+
+    def look_and_sync(descriptor):
+        seen.append(path.exists())
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look_and_sync)
+    ClusterKey.generate().save(path)
+    assert seen[0] is False and path.exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["cluster.key"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EIO])
+def test_a_file_system_without_links_takes_a_key_too(tmp_path, monkeypatch, number):
+    def link(*paths):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    path, key = tmp_path / "cluster.key", ClusterKey.generate()
+    if number == errno.EIO:
+        with pytest.raises(ConfluxError, match="can't be written: Input/output error"):
+            key.save(path)
+        assert not [*tmp_path.iterdir()]
+        return
+    key.save(path)
+    assert ClusterKey.load(path) == key
+    with pytest.raises(ConfluxError, match="is there already"):
+        key.save(path)
+    assert ClusterKey.load(path) == key and [each.name for each in tmp_path.iterdir()] == ["cluster.key"]
 
 
 def test_a_directory_that_is_not_there_is_one_line(tmp_path):
