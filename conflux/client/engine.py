@@ -47,7 +47,7 @@ from conflux.wire.state_decoder import decode_state
 
 FRAMES_MAX = 1024
 MEMBERS_FIRST_SECONDS = 0.5  # a client that lives so long asks who else there is
-MEMBERS_SECONDS = 5.0  # and again, while it has something to do
+MEMBERS_SECONDS = 1.0  # and again, while it has something to do: the only one that it knows may be gone then
 WAIT_SECONDS_MAX = 0.5
 WATCH_RENEW_SECONDS = 2.0
 NOBODY_LEADS_SECONDS = 0.05  # then what was lost with the leader goes out again

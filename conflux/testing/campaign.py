@@ -24,6 +24,7 @@ from conflux.testing.weather import FAULTS, OF_CLIMATES, Weather
 from conflux.testing.workload import DrawCall
 
 YOUNG_OBJECTS_MAX = 50_000  # before the collector looks at them: what a run makes stays until its end
+RUNS_PER_COLLECTION = 10  # what a run made is full of cycles, a megabyte of them
 STEPS = 5000
 AHEAD = 2  # jobs that a process has, with the one that it is at
 
@@ -98,6 +99,9 @@ def run(job: Job, tell: Callable[[str], None] | None = None) -> Report:
         report.frames = "".join(traceback.format_exception(error)[-6:])
     report.steps, report.digest, report.counts = simulation.steps, simulation.digest, simulation.counts
     report.idle_turns = simulation.cluster.idle_turns
+    del simulation
+    if job.seed % RUNS_PER_COLLECTION == 0:
+        gc.collect()
     report.seconds = time.process_time() - began
     return report
 

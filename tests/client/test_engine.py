@@ -147,6 +147,28 @@ def test_a_client_that_was_told_of_one_node_goes_on_without_it(watch, monkeypatc
     assert feed.committed.get(timeout=SECONDS_MAX).revision == 3
 
 
+def test_a_client_goes_on_without_the_one_node_that_there_was_when_it_began(watch, monkeypatch):
+    """A cluster grew from one member to five, and its first one died, before the client asked again who is there."""
+    monkeypatch.setattr(engines, "WATCH_SILENT_SECONDS", 2.5)
+    monkeypatch.setattr(engines, "MEMBERS_FIRST_SECONDS", 0.0)
+    asked = []
+
+    def answer(address: str, message: Any) -> list[Any]:
+        match message:
+            case AskMembers(request=request) if address == "a" and len(asked) < 3:
+                asked.append(request)
+                return [Members(request, ["a"] if len(asked) == 1 else ["a", "b"])]
+            case Watch(watch=watch) if address == "b":
+                return [Events(watch, [event(3)], 9, "n2")]
+            case _:
+                return []
+
+    _, feed = watch(answer, "a")
+    assert feed.committed.get(timeout=SECONDS_MAX) == 3
+    assert feed.committed.get(timeout=SECONDS_MAX).revision == 3
+    assert len(asked) > 1
+
+
 def test_a_call_that_hears_nothing_goes_to_whom_a_watch_has_found_and_not_past_it():
     """Found by `conflux simulate --weather recover`: two timers in step led a client past the leader, for ever."""
 
