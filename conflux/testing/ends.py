@@ -29,6 +29,8 @@ class NodeEnd:
     ) -> None:
         self.place = place
         self.frames_taken = 0
+        self.news_told = 0  # frames to clients that differ from the one before
+        self._told: dict[bytes, bytes] = {}  # the last one, by client
         self._network = network
         self._address = address
         self._clock = clock
@@ -70,6 +72,9 @@ class NodeEnd:
         link = self._links.get(client)
         if not self._open or link is None or not link.is_open:
             return False
+        if self._told.get(client) != frame:
+            self._told[client] = frame
+            self.news_told += 1
         return self._network.to_client(self.place, self._clock.true_s, link, frame)
 
     def poll(self, timeout_s: float) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from conflux.testing.cluster import SimulatedCluster
     from conflux.testing.embedded import EmbeddedClient
 
-IDLE_TURNS_MAX = 2000  # without anything coming in or going to disk: more is a loop that spins
+IDLE_TURNS_MAX = 2000  # with nothing coming in, going to disk, or new to a client: more is a loop that spins
 
 
 class _Discovery:
@@ -230,7 +230,7 @@ class Host:
 
     def _turn_node(self, node: Node) -> float:
         assert self._end is not None and self._disk is not None
-        before = self._end.frames_taken + self._disk.syncs
+        before, told_before = self._end.frames_taken + self._disk.syncs, self._end.news_told
         self.clock.busy_s += self._cluster.weather.turn_cost_s
         for client in self.embedded:
             client.turn()
@@ -240,7 +240,8 @@ class Host:
             wait_s = min(wait_s, client.wait_s())
         worked = self._end.frames_taken + self._disk.syncs - before
         self._cluster.worked(self, worked)
-        self._idle_turns = 0 if worked or wait_s > 0 else self._idle_turns + 1
+        has_told = self._end.news_told > told_before
+        self._idle_turns = 0 if worked or has_told or wait_s > 0 else self._idle_turns + 1
         if self._idle_turns:
             require(self._idle_turns < IDLE_TURNS_MAX, "{} turns and turns, and nothing comes in", self.label)
         return wait_s
