@@ -141,6 +141,15 @@ def test_a_client_has_another_handle_after_a_restart(world):
     assert other != handle
 
 
+def test_the_same_told_again_is_no_news(world):
+    world.client.send("a:1", b"\x01hello")
+    world.pass_time()
+    ((handle, _),) = world.a.receive_from_clients(9)
+    for frame in (b"\x01one", b"\x01one", b"\x01two", b"\x01two"):
+        assert world.a.reply(handle, frame)
+    assert world.a.news_told == 2
+
+
 def test_an_undialled_or_absent_node_takes_nothing(world):
     assert not world.b.send("a:1", b"\x01")
     world.knobs(refuses=1.0)
