@@ -62,7 +62,7 @@ _REFUSALS: dict[Code, type[NotApplied]] = {
 
 
 class Call(Struct, gc=False):
-    """One call on its way. The collector does not look at it: nothing that it leads to leads back to it."""
+    """One call on its way. The collector does not look at it: what it is part of ends when its caller is told."""
 
     method: str
     arguments: bytes
