@@ -48,6 +48,9 @@ def backups_are_made(weather: Weather) -> Weather:
 LOST = Nodes(majorities_are_lost, label="majorities that are lost")
 LOST_AND_CHANGED = Nodes(with_other_members, label="members that come and go, majorities that are lost")
 SAVED = Nodes(backups_are_made, label="backups of which clusters are made")
+NOTHING_IN_COMMON = Case(
+    test_backups.test_clusters_that_are_made_of_the_same_have_nothing_in_common_by_which_nodes_would_meet
+)
 
 
 @mutant(
@@ -119,11 +122,7 @@ def a_restored_snapshot_keeps_the_old_members(patch: pytest.MonkeyPatch) -> None
     patch.setattr(image, "with_members", lambda packed, members: packed)
 
 
-@mutant(
-    "recovery",
-    hunt=Case(test_backups.test_clusters_that_are_made_of_the_same_have_nothing_in_common_by_which_nodes_would_meet),
-    quick=True,
-)
+@mutant("recovery", hunt=NOTHING_IN_COMMON, quick=True)
 def a_cluster_is_known_by_its_name_alone(patch: pytest.MonkeyPatch) -> None:
     """A cluster that is made anew has the id of the old one, and who wants to join that one may end up in it."""
     whole = directories.cluster_id
@@ -131,11 +130,7 @@ def a_cluster_is_known_by_its_name_alone(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "cluster_id", lambda proposal: whole(changed(proposal, founders=())))
 
 
-@mutant(
-    "recovery",
-    hunt=Case(test_backups.test_clusters_that_are_made_of_the_same_have_nothing_in_common_by_which_nodes_would_meet),
-    quick=True,
-)
+@mutant("recovery", hunt=NOTHING_IN_COMMON, quick=True)
 def new_nodes_have_the_identities_of_old_ones(patch: pytest.MonkeyPatch) -> None:
     """A node's identity is worked out from its label, so that one that comes back is a member of the new cluster."""
     whole = NewNode.__init__
