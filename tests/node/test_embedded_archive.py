@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from tests.cli.running import conflux as run
 from tests.node.test_embedded import SECONDS_MAX, Open, perform, until
 
 CALLS = 100  # of 1 kB: more than lies between two points at which a snapshot may be taken
-PAUSE_S = 0.05  # for the archive: no newer snapshot meanwhile
 
 app: conflux.App[Any, Any] = conflux.App(name="counter")
 
@@ -78,7 +76,6 @@ def grow(node: conflux.Conflux) -> None:
     while row(node)["first_index"] == before:
         for future in [node.submit("count", "x" * 1000) for _ in range(CALLS)]:
             future.result(SECONDS_MAX)
-        time.sleep(PAUSE_S)
 
 
 def row(node: conflux.Conflux) -> dict[str, Any]:
