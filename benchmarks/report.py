@@ -199,11 +199,11 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     commits = ", ".join(dict.fromkeys(machine["commit"] for machine in seen))
     yield f"measured on {first['time'][:10]}, at commit {commits}."
     yield f"fdatasync of one block: p50 {shown(sync.as_json(), milliseconds)}."
-    yield from business(results)
+    yield from busy_parts(results)
     yield ""
 
 
-def business(results: dict[str, Any]) -> Iterator[str]:
+def busy_parts(results: dict[str, Any]) -> Iterator[str]:
     """Before which parts the machine had other things to do, or may have had."""
     known = {part: share for part, found in results.items() if (share := found["machine"].get("busy")) is not None}
     if busy := {part: share for part, share in known.items() if share > BUSY_SHARE}:
