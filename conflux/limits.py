@@ -32,7 +32,7 @@ TAIL_CACHE_BYTES_MAX = 16 * MIB
 
 # Snapshots: taken when the log has grown past either since the last one.
 SNAPSHOT_ENTRIES = 20_000
-SNAPSHOT_BYTES = 16 * MIB
+SNAPSHOT_BYTES = 8 * MIB
 
 # Requests waiting at a node, before the log.
 WAITING_REQUESTS_MAX = 16 * 1024

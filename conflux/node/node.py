@@ -50,6 +50,7 @@ from conflux.transport.interface import Channel
 from conflux.wire.peers import Candidate
 
 IDLE_COMMIT_SECONDS = 0.05  # idle for so long, the commit index is written down alone
+IDLE_HASH_SECONDS = 1.0  # and the state is hashed for `status`: not while the other nodes here still start
 ANNOUNCE_COMMIT_SECONDS = 0.002  # for so long, the next entry may carry the commit index: a message and a wake saved
 WAIT_SECONDS_MAX = 1.0
 HASH_SLICES_PER_TURN = 4
@@ -360,9 +361,10 @@ class Node:
         progress = (replica.raft.log.last_index, replica.raft.commit_index)
         if progress != self._progress or self._is_busy:  # heartbeats are no work
             self._progress, self._idle_since_s = progress, now_s
-        elif now_s - self._idle_since_s >= IDLE_COMMIT_SECONDS:
+        elif (idle_s := now_s - self._idle_since_s) >= IDLE_COMMIT_SECONDS:
             replica.write_commit_index()
-            self.state_hashes.begin(replica.machine)
+            if idle_s >= IDLE_HASH_SECONDS:
+                self.state_hashes.begin(replica.machine)
 
     def _announce_commit(self, raft: Raft, now_s: float) -> None:
         """Followers hear what is committed from the next entry, or alone, if there is none for a moment."""

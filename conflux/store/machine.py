@@ -131,10 +131,21 @@ class Step:
         self.revision += 1
 
     def reduce_all(self, outcomes: list[Outcome]) -> None:
-        """Fold the actions among these."""
-        for outcome in outcomes:
-            if type(outcome) is bytes:
-                self.reduce(outcome)
+        """Fold the actions among these; where the reducer raises, `revision` is of the last one that it folded."""
+        if self._checks:
+            for outcome in outcomes:
+                if type(outcome) is bytes:
+                    self.reduce(outcome)
+            return
+        reduce, decode, state, folded = self._reduce, values.decode_trusted, self.state, 0
+        try:
+            for outcome in outcomes:
+                if type(outcome) is bytes:
+                    state = reduce(state, decode(outcome))
+                    folded += 1
+        finally:
+            self.state = state
+            self.revision += folded
 
     def settle(
         self,
