@@ -41,6 +41,11 @@ class Placed:
     revision: int | None  # where it dispatched an action
     outcome: Outcome
 
+    @property
+    def slot(self) -> int:
+        """Its place where calls that changed nothing, and reads, may stand anywhere between two actions."""
+        return 2 * self.revisions_before + (self.revision is not None)
+
 
 class Judge:
     """Runs a log again.
@@ -49,8 +54,8 @@ class Judge:
         placed: where each call took effect, by the call's number.
         events: (method, action, entry) of revisions 1, 2, 3 …
         terms: of the log's entries, by index.
-        states, revisions, positions: after each entry; the first is the initial one.
-        states_of_revisions, positions_of_revisions: after each action.
+        states, revisions: after each entry; the first is the initial one.
+        states_of_revisions: after each action.
     """
 
     def __init__(self, app: App[Any, Any], history: History) -> None:
@@ -59,10 +64,8 @@ class Judge:
         self.events: list[tuple[str, Any, Entry]] = []
         self.states: list[Any] = [app.reduce(None, None)]
         self.revisions = [0]
-        self.positions = [0]
         self.terms: dict[int, int] = {}  # of the log's entries, by index
         self.states_of_revisions: list[Any] = [self.states[0]]
-        self.positions_of_revisions = [0]
         self.app = app
         self._reduce = app.reduce
         self._history = history
@@ -92,7 +95,6 @@ class Judge:
                     opened += 1
             self.states.append(state)
             self.revisions.append(len(self.events))
-            self.positions.append(self._position)
 
     def _calls(self, state: Any, record: Calls, entry: Entry, header: Header) -> Any:
         expected = self._next_sequence.get(record.session)
@@ -125,7 +127,6 @@ class Judge:
         if type(outcome) is bytes:
             self.events.append((method, values.decode_trusted(outcome), entry))
             self.states_of_revisions.append(after)
-            self.positions_of_revisions.append(self._position)
             revision = len(self.events)
         self.placed[call.number] = Placed(self._position, entry, header, before, revision, outcome)
         return after
@@ -208,43 +209,38 @@ def _bytes(outcome: Outcome, call: Call) -> bytes:
     return outcome
 
 
-def check_order(judge: Judge, history: History) -> list[tuple[float, Read]]:
+def check_order(judge: Judge, history: History) -> list[tuple[int, Read]]:
     """Calls and linearizable reads took effect between being asked and being answered; all reads show true states.
 
     Calls among themselves took effect in the order of the log. A read, or a call that changed nothing, may stand
     anywhere between the two actions around it: nobody could tell the difference.
 
     Returns:
-        Each linearizable read, with a place among the positions of calls.
+        Each linearizable read, with its slot among those of `Placed`.
     """
     calls, everything = [], []
-    reads: list[tuple[float, Read]] = []
     for call in history.calls:
         placed = judge.placed.get(call.number)
         if placed is not None:
             told = isinstance(call.result, Committed | MethodRejected) and not call.appended
             returned_s = call.returned_s if told else inf
             calls.append(Slotted(placed.position, call.invoked_s, returned_s, call))
-            slot = 2 * placed.revisions_before + (1 if placed.revision else 0)
-            everything.append(Slotted(slot, call.invoked_s, returned_s, call))
-    unnamed = []
+            everything.append(Slotted(placed.slot, call.invoked_s, returned_s, call))
+    reads, unnamed = [], []
     for read in history.reads:
         if read.index < 0:
             unnamed.append(read)
             continue
         revision = _revision_of(judge, read)
         if read.linearizable:
-            everything.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
-            reads.append((judge.positions[read.index] + 0.5, read))
-    for place, slotted in _placed_reads(judge, unnamed, everything):
-        everything.append(slotted)
-        reads.append((place, slotted.what))
+            reads.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
+    reads += _placed_reads(judge, unnamed, [*everything, *reads])
     check_real_time(calls)
-    check_real_time(everything)
-    return reads
+    check_real_time([*everything, *reads])
+    return [(slotted.slot, slotted.what) for slotted in reads]
 
 
-def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]) -> list[tuple[float, Slotted]]:
+def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]) -> list[Slotted]:
     """Reads through the node itself, which are told the state alone: it may have been that of several revisions.
 
     Each gets the first one that real time leaves it. A later one would leave less to the reads behind it, so a history
@@ -252,17 +248,16 @@ def _placed_reads(judge: Judge, reads: Sequence[Read], others: Sequence[Slotted]
     """
     over = sorted((other.returned_s, other.slot) for other in others)
     highest = [0, *accumulate((slot for _, slot in over), max)]
-    placed: list[tuple[float, Slotted]] = []
+    placed: list[Slotted] = []
     for read in sorted(reads, key=lambda read: read.invoked_s):
-        earlier = [before.slot for _, before in placed if before.returned_s < read.invoked_s]
+        earlier = [before.slot for before in placed if before.returned_s < read.invoked_s]
         slot = max([highest[bisect_left(over, (read.invoked_s, 0))], *earlier])
         first = -(-slot // 2)
         behind = chain(range(first, len(judge.states_of_revisions)), reversed(range(first)))
         revision = next((each for each in behind if judge.shows(each, read.state)), None)
         require(revision is not None, "a read shows a state that was: {}", read)
         assert revision is not None
-        place = judge.positions_of_revisions[revision] + 0.5
-        placed.append((place, Slotted(2 * revision, read.invoked_s, read.returned_s, read)))
+        placed.append(Slotted(2 * revision, read.invoked_s, read.returned_s, read))
     return placed
 
 

@@ -22,7 +22,7 @@ VALUES = 4  # few, so that a compare often finds what it expects
 READ = "read"
 
 Registers = PMap[str, int]
-_Dated: TypeAlias = tuple[float, Operation]  # with its place in the log; infinite where it has none
+_Slotted: TypeAlias = tuple[float, Operation]  # with its slot, as `Placed` counts them; infinite where it has none
 
 
 def registers() -> App[Registers, dict[str, Any]]:
@@ -60,7 +60,7 @@ def draw_registers_call(random: Random, number: int) -> tuple[str, list[Any]]:
 
 
 def check_registers(
-    judge: Judge, history: History, reads: list[tuple[float, Read]], *, refusals_are_proof: bool
+    judge: Judge, history: History, reads: list[tuple[int, Read]], *, refusals_are_proof: bool
 ) -> Counter[str]:
     """Find an order for the history of each register; gives how many looks for one ended how.
 
@@ -68,34 +68,35 @@ def check_registers(
     does not, the search says whether one does.
 
     Args:
-        reads: the linearizable ones, each with a place among the positions of calls.
+        reads: the linearizable ones, each with its slot.
     """
-    by_register: defaultdict[str, list[_Dated]] = defaultdict(list)
+    by_register: defaultdict[str, list[_Slotted]] = defaultdict(list)
     for call in history.calls:
         if (operation := _operation_of(call, refusals_are_proof=refusals_are_proof)) is not None:
             placed = judge.placed.get(call.number)
-            by_register[call.args[0]].append((placed.position if placed else inf, operation))
+            by_register[call.args[0]].append((placed.slot if placed else inf, operation))
     counts: Counter[str] = Counter()
-    for register, dated in by_register.items():
-        operations = [operation for _, operation in dated]
+    for register, slotted in by_register.items():
+        operations = [operation for _, operation in slotted]
         over_s = max(operation.invoked_s for operation in operations)
-        dated += [
-            (position, Operation((READ,), read.state.get(register, 0), read.invoked_s, read.returned_s))
-            for position, read in reads
+        slotted += [
+            (slot, Operation((READ,), read.state.get(register, 0), read.invoked_s, read.returned_s))
+            for slot, read in reads
             if operations[0].invoked_s <= read.invoked_s <= over_s
         ]
-        verdict = _verdict(dated)
+        verdict = _verdict(slotted)
         require(verdict is not Verdict.ILLEGAL, "a register's history is linearizable: {}: {}", register, operations)
         counts[f"histories of registers: {verdict.value}"] += 1
     return counts
 
 
-def _verdict(dated: list[_Dated]) -> Verdict:
-    in_order = sorted(dated, key=lambda each: (each[0], each[1].invoked_s))
-    happened = [operation for place, operation in in_order if place < inf or operation.returned_s < inf]
+def _verdict(slotted: list[_Slotted]) -> Verdict:
+    # In a slot that changes nothing any order will do: that in which they began keeps to real time.
+    in_order = sorted(slotted, key=lambda each: (each[0], each[1].invoked_s))
+    happened = [operation for slot, operation in in_order if slot < inf or operation.returned_s < inf]
     if is_proof(happened, register_model, 0):
         return Verdict.LINEARIZABLE
-    return search([operation for _, operation in dated], register_model, 0)
+    return search([operation for _, operation in slotted], register_model, 0)
 
 
 def register_model(state: Any, what: Any, told: Any) -> tuple[Any] | None:

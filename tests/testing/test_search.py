@@ -128,6 +128,20 @@ def test_registers_under_weather_are_linearizable():
         assert simulation.counts["histories of registers: linearizable"] > 0
 
 
+def test_the_logs_order_explains_what_was_told_so_that_nothing_has_to_be_searched_for(monkeypatch):
+    from conflux.testing import registers
+
+    def search(*_arguments):
+        raise AssertionError("the order of the log should have been proof enough")
+
+    monkeypatch.setattr(registers, "search", search)
+    for seed in (0, 2):  # with reads through the nodes themselves, behind calls that were rejected
+        weather = replace(Weather.draw(Random(seed), 3), registers=True)
+        with Simulation(seed=seed, weather=weather) as simulation:
+            simulation.run(1500)
+        assert simulation.counts["histories of registers: linearizable"] > 0
+
+
 def test_a_compare_and_set_that_two_clients_won_is_found(monkeypatch):
     from conflux.testing import registers
 
