@@ -7,8 +7,9 @@ SEEDS = 2000
 STEPS = 4500
 BENCH = $(PYTHON_HERE) -m benchmarks.run
 CYCLES = 50
+SUITE = $(PYTHON_HERE) -m coverage run -m pytest -p tools.measured -n 3 --dist worksteal -q
 # What a run that was cut short has left of its measurements is no part of the next.
-SUITE = rm -f .coverage .coverage.*; $(PYTHON_HERE) -m coverage run -m pytest -p tools.measured -n 3 --dist worksteal -q
+FORGET = rm -f .coverage .coverage.*
 
 # Where it is set, each process that a test starts would compile all of Conflux anew: a third of a second of each.
 export PYTHONDONTWRITEBYTECODE =
@@ -24,6 +25,7 @@ demo: bootstrap-run ## see it at work: a cluster on this machine
 	@$(PYTHON_HERE) -m conflux.demo $(ARGS)
 
 test: bootstrap-dev ## the test suite; raft, store, storage and node must be run to the last line by their own tests
+	@$(FORGET)
 	@$(SUITE) $(ARGS)
 
 lint: bootstrap-dev ## ruff: rules and layout
@@ -48,6 +50,7 @@ fuzz: bootstrap-dev ## a million frames, absurd messages, garbage at the ports o
 	@CONFLUX_FUZZ=1 $(PYTHON_HERE) -m pytest tests/fuzz -q $(ARGS)
 
 cover: bootstrap-dev ## the test suite, measured as a whole: each room of the package has its floor
+	@$(FORGET)
 	@CONFLUX_MEASURE=all $(SUITE) $(ARGS)
 
 bench: bootstrap-run ## how fast it is here, beside its peers, in about five minutes

@@ -15,6 +15,7 @@ from conflux.node import leadership as leaderships
 from conflux.node import readers as reading
 from conflux.node.directory import cluster_id
 from conflux.node.loop import Loop
+from conflux.node.node import IDLE_HASH_SECONDS
 from conflux.raft.effects import RoleName
 from conflux.raft.entry import Entry
 from conflux.store.machine import Machine
@@ -607,7 +608,7 @@ def test_a_large_state_is_hashed_between_turns(world):
         user.perform(("add", large))
     world.until(lambda: world.leader().wait_s() != 0.0)
     user.ask(AskStatus(5), Status)
-    world.run(0.1)
+    world.run(IDLE_HASH_SECONDS + 0.1)
     row = msgspec.json.decode(user.ask(AskStatus(6), Status).report)["node"]
     assert row["state_hash_revision"] == row["applied_revision"] == 3 and row["state_hash"]
 
