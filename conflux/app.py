@@ -148,9 +148,9 @@ def load_app(spec: str, directory: str | None = None) -> App[Any, Any]:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # whatever a user's module raises while it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfluxError(
-            f"the app {spec} can't be imported: {reason}", hint="Name its directory with --app-dir."
-        ) from error
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]
+        hint = "Name its directory with --app-dir." if is_missing else "Mend its module."
+        raise ConfluxError(f"the app {spec} can't be imported: {reason}", hint=hint) from error
     app = getattr(module, attribute, None)
     if not isinstance(app, App):
         raise ConfluxError(

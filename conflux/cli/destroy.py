@@ -85,13 +85,16 @@ def _archives(settings: Settings, nodes: list[LocalNode]) -> list[Path]:
 
 def _forget_gone(settings: Settings, nodes: list[LocalNode]) -> None:
     """The manifest forgets who was removed from the cluster, or had only joined it; of a founder it is to be missed."""
-    from conflux.node.beginnings import is_removed
+    from conflux.node.beginnings import is_removed, is_removed_by_others
 
     manifest = Manifest.load(settings.cluster_dir)
     for node in nodes if manifest is not None else []:
         assert manifest is not None
-        joined = any(each.label == node.label and each.join is not None for each in manifest.nodes)
-        if joined or is_removed(node.directory):
+        named = next((each for each in manifest.nodes if each.label == node.label), None)
+        if named is None:
+            continue
+        others_say_so = is_removed_by_others(manifest, settings.cluster_dir, named)
+        if named.join is not None or is_removed(node.directory) or others_say_so:
             manifest = manifest.without(node.label)
             manifest.save(settings.cluster_dir)
 

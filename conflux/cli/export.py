@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conflux.cli import output
+from conflux.cli.files import NamedPath
 from conflux.cli.identify import pick
 from conflux.cli.local_nodes import local_nodes
 from conflux.cli.options import Settings, command
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
         "conflux export history.log --archive /mnt/archive",
     ],
 )
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=NamedPath(dir_okay=False))
 @click.option("--node", metavar="ID", help="This node's: its label, or the beginning of its id; default: the longest.")
 @click.option(
     "--archive",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=NamedPath(file_okay=False, exists=True),
     help="With what `start --archive DIR` kept: the whole history.",
 )
 @click.option("--after-gap", is_flag=True, help="Of archives with a gap: what is behind the last one.")

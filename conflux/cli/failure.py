@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
-import sys
+import shlex
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,10 +14,10 @@ from dataclasses import asdict, dataclass
 import click
 
 from conflux.cli import output
+from conflux.cli.ending import INTERRUPTED
 from conflux.errors import ConfluxError
 
 USAGE = 2
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Failure:
     hint: str
     exit_status: int
     retryable: bool
+    where: str = ""  # the traceback of what nobody foresaw
 
     def as_line(self) -> str:
         """One line that says what happened and what to do."""
@@ -62,12 +65,18 @@ class Failure:
             message += "."
         return f"error: {message} {hint}".rstrip()
 
+    def as_json(self, *, verbose: bool) -> str:
+        """The object."""
+        fields = asdict(self)
+        where = fields.pop("where")
+        return json.dumps(fields | ({"where": where} if verbose and where else {}))
+
 
 def guarded(action: Callable[[], int], mode: Mode) -> int:
     """Run a command to its end, output flushed; gives the exit status, and tells of an error first."""
     try:
         status = action()
-        sys.stdout.flush()
+        output.flush()
         return status
     except BrokenPipeError:
         output.abandon_stdout()
@@ -75,15 +84,18 @@ def guarded(action: Callable[[], int], mode: Mode) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:
-        if mode.verbose:
-            output.complain(traceback.format_exc().rstrip())
         _flush_results()
         return tell(failure_of(error), mode)
 
 
 def tell(failure: Failure, mode: Mode) -> int:
     """Print an error; gives its exit status."""
-    output.complain(json.dumps(asdict(failure)) if mode.json else failure.as_line())
+    if mode.json:
+        output.complain(failure.as_json(verbose=mode.verbose))
+    else:
+        if mode.verbose and failure.where:
+            output.complain(failure.where)
+        output.complain(failure.as_line())
     return failure.exit_status
 
 
@@ -101,17 +113,33 @@ def failure_of(error: Exception) -> Failure:
         case OSError():
             reason = error.strerror or str(error)
             message = f"{error.filename}: {reason}" if error.filename else f"the system refuses: {reason}"
-            return Failure(type(error).__name__, message, "", 1, False)
+            return Failure(type(error).__name__, message, _what_to_do(error), 1, False)
         case _:
             message = f"{type(error).__name__}: {error}"
-            return Failure(type(error).__name__, message, "This is a bug: -v shows where it happened.", 1, False)
+            where = "".join(traceback.format_exception(error)).rstrip()
+            return Failure(type(error).__name__, message, "This is a bug: -v shows where it happened.", 1, False, where)
+
+
+def _what_to_do(error: OSError) -> str:
+    if not error.filename:
+        return ""
+    path = str(error.filename)
+    directory = shlex.quote(os.path.dirname(path) or ".")
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"Make room there: df -h {directory}"
+        case errno.EACCES | errno.EPERM:
+            return f"Only its owner may: ls -ld {shlex.quote(path)} {directory}"
+        case errno.ENOENT | errno.ENOTDIR:
+            return f"See what is there: ls -ld {directory}"
+    return ""
 
 
 def _flush_results() -> None:
     """What was printed before the error comes first."""
     try:
-        sys.stdout.flush()
-    except OSError:
+        output.flush()
+    except (OSError, output.OutputFailed):
         output.abandon_stdout()
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
 import conflux
+from conflux.cli.files import NamedPath
 
 DEFAULT_CLUSTER = "conflux"
 DEFAULT_TIMEOUT_SECONDS = 10.0
@@ -96,7 +96,7 @@ _DECORATORS = (
     ),
     _option(
         "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=NamedPath(file_okay=False),
         metavar="DIR",
         envvar="CONFLUX_DATA_DIR",
         help="A node lives in DIR/CLUSTER/LABEL.  [default: the platform's user data directory]",
@@ -111,7 +111,7 @@ _DECORATORS = (
     ),
     _option(
         "--key",
-        type=click.Path(path_type=Path),
+        type=NamedPath(),
         metavar="FILE",
         envvar="CONFLUX_KEY",
         help="The cluster's key.  [default: the one in the cluster's directory]",

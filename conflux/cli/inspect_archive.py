@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conflux.cli import output
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 from conflux.errors import ConfluxError, Damaged
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     "inspect-archive",
     examples=["conflux inspect-archive /mnt/archive", "conflux inspect-archive /mnt/archive/n1 --json | jq .gaps"],
 )
-@click.argument("place", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.argument("place", metavar="DIR", type=NamedPath(file_okay=False, exists=True))
 def inspect_archive(settings: Settings, place: Path) -> None:
     """Say what the archives in DIR, or the one that it is, hold of which logs, and where entries are missing.
 

@@ -42,6 +42,16 @@ class Range:
         """The last index to print."""
         return state.last_index if self.last is None else min(self.last, state.last_index)
 
+    @property
+    def is_narrowed(self) -> bool:
+        """True where not all was asked for."""
+        return self.first is not None or self.last is not None
+
+    def why_empty(self, state: LogState) -> str:
+        """What to say where no entry is of this range."""
+        asked = f"{self.first or 1} to {self.last if self.last is not None else 'the end'}"
+        return f"no entry of the log is in {asked}: it has {state.first_index} to {state.last_index}"
+
 
 @command(
     "inspect-log",
@@ -75,6 +85,8 @@ def inspect_log(
         printer.print(asked.start(state), asked.end(state), state)
         if follow:
             printer.follow(asked, settings)
+        elif printer.is_silent and asked.is_narrowed:
+            output.note(asked.why_empty(state), verbosity=settings.verbosity)
     if printer.damaged:
         shown = ", ".join(str(index) for index in printer.damaged[:DAMAGED_NAMED_MAX])
         more = ", ..." if len(printer.damaged) > DAMAGED_NAMED_MAX else ""
@@ -90,7 +102,13 @@ class _Printer:
         self._reader = reader
         self._json = json
         self._next = 1
+        self._count = 0
         self._uncommitted: dict[int, int] = {}  # printed: index → term
+
+    @property
+    def is_silent(self) -> bool:
+        """True where no entry was printed."""
+        return self._count == 0
 
     def print(self, first: int, last: int, state: LogState) -> None:
         """Print these entries."""
@@ -101,6 +119,7 @@ class _Printer:
             shown = view(entry, checksum_ok=checksum_ok, commit_index=state.commit_index)
             output.print_line(output.to_json(shown) if self._json else line(shown))
             self._next = entry.index + 1
+            self._count += 1
             if not checksum_ok:
                 self.damaged.append(entry.index)
             elif not shown["committed"]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from conflux.cli import output
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 
 
 @command("keygen", examples=["conflux keygen cluster.key"])
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=NamedPath())
 def keygen(settings: Settings, file: Path) -> None:
     """Make a cluster key: a new FILE that only you can read.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from conflux.cli.identify import pick
 from conflux.discovery.local import NODE_LOG, RUNTIME, Manifest, Runtime
 
 DATA_FILE = "data.mdb"
@@ -58,6 +59,16 @@ def local_nodes(cluster_dir: Path) -> list[LocalNode]:
             )
         )
     return nodes
+
+
+def label_of(cluster_dir: Path, named: str) -> str:
+    """The label of the node here that is meant by a label or by the beginning of an id; as it is, where none is here.
+
+    Raises:
+        OptionsError: it is none of those that are here.
+    """
+    nodes = local_nodes(cluster_dir)
+    return pick(nodes, named).label if nodes else named
 
 
 def by_label(labels: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from conflux.cli import failure, output
+from conflux.cli.ending import TERMINATED, Terminated
 from conflux.cli.global_options import global_options
 from conflux.cli.groups import Table, load, write_commands
 from conflux.cli.options import format_options
@@ -57,10 +58,6 @@ conflux stop
 """
 
 
-class Terminated(BaseException):
-    """SIGTERM came."""
-
-
 class Group(click.Group):
     """All commands, none of them loaded before it is called."""
 
@@ -97,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return failure.guarded(lambda: run(given), failure.Mode.of(given, os.environ))
     except Terminated:
-        return 0 if output.reader_is_gone() else 128 + signal.SIGTERM
+        return 0 if output.reader_is_gone() else TERMINATED
 
 
 def run(arguments: list[str]) -> int:

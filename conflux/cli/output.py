@@ -21,7 +21,15 @@ from typing import Any
 
 import click
 
+from conflux.errors import ConfluxError
+
 _reader_gone = threading.Event()
+
+
+class OutputFailed(ConfluxError):
+    """What a command found could not be printed."""
+
+    hint = "Look at where it goes: the disk may be full."
 
 
 def prepare() -> None:
@@ -47,13 +55,20 @@ def print_json(value: Any) -> None:
 
 
 def print_line(text: str) -> None:
-    """A line on stdout. It may stay in the buffer: those who print as things happen `flush`."""
-    sys.stdout.write(f"{text}\n")
+    """A line on stdout. It may stay in the buffer: those who print as things happen `flush`. Raises as that does."""
+    with _failing_as_output():
+        sys.stdout.write(f"{text}\n")
 
 
 def flush() -> None:
-    """Hand on what was printed."""
-    sys.stdout.flush()
+    """Hand on what was printed.
+
+    Raises:
+        OutputFailed: it can't be written.
+        BrokenPipeError: nobody reads any more.
+    """
+    with _failing_as_output():
+        sys.stdout.flush()
 
 
 def complain(text: str) -> None:
@@ -120,6 +135,17 @@ def ending_with_reader() -> Iterator[None]:
         yield
     finally:
         watched.acquire()
+
+
+@contextlib.contextmanager
+def _failing_as_output() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon_stdout()
+        raise OutputFailed(f"the output can't be written: {error.strerror}") from error
 
 
 def _is_pipe() -> bool:

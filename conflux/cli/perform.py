@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from conflux.cli import output
+from conflux.cli.ending import INTERRUPTED, TERMINATED, Interrupted, Terminated
 from conflux.cli.options import Command, Settings, command
-from conflux.errors import MethodRejected, OptionsError
+from conflux.errors import MethodRejected, OptionsError, OutcomeUnknown
+
+if TYPE_CHECKING:
+    from conflux.client.committed import Committed
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -78,9 +82,17 @@ def perform(settings: Settings, method: str, args: tuple[str, ...], parse_json: 
         except MethodRejected as error:
             error.hint = error.hint or NOTHING_CHANGED
             raise
-        except KeyboardInterrupt:
-            output.note("interrupted: the call may or may not be applied", verbosity=settings.verbosity)
-            raise
+        except (KeyboardInterrupt, Terminated) as end:
+            status = INTERRUPTED if isinstance(end, KeyboardInterrupt) else TERMINATED
+            raise Interrupted(status, "the call may or may not be applied", OutcomeUnknown.hint) from None
+    try:
+        _print(settings, method, committed)
+    except output.OutputFailed as error:
+        error.hint = "The call was committed all the same: don't repeat it."
+        raise
+
+
+def _print(settings: Settings, method: str, committed: Committed) -> None:
     if settings.json:
         found: dict[str, Any] = {"revision": committed.revision, "index": committed.index, "term": committed.term}
         output.print_json(found | {"action": committed.action})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conflux.cli import output
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 from conflux.errors import ConfluxError, OptionsError
 
@@ -43,7 +44,7 @@ class _Asked:
     "places",
     multiple=True,
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    type=NamedPath(file_okay=False, exists=True),
     help="A surviving node's directory; may be repeated.  [default: all of the cluster's here]",
 )
 @click.option(

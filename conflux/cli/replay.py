@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conflux.cli import output
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 from conflux.errors import ConfluxError, Diverged, OptionsError
 
@@ -28,7 +29,7 @@ HASH = re.compile(r"[0-9a-f]{32}")
         "conflux replay history.log --app shop:app --expect-hash 3f2a8b1c9d0e4f5a6b7c8d9e0f1a2b3c",
     ],
 )
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file", type=NamedPath(dir_okay=False, exists=True))
 @click.option(
     "--app", "spec", envvar="CONFLUX_APP", show_envvar=True, metavar="MODULE:ATTR", help="Fold with this app."
 )

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from conflux.cli import output
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 
 
 @command("inspect", examples=["conflux snapshot inspect backup.snapshot"])
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file", type=NamedPath(dir_okay=False, exists=True))
 def snapshot_inspect(settings: Settings, file: Path) -> None:
     """Say what a FILE that `snapshot save` wrote holds, once every checksum in it was found right."""
     from conflux.storage.saved import load_snapshot

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 
 
@@ -16,7 +17,7 @@ from conflux.cli.options import Settings, command
         "conflux --cluster copy snapshot restore backup.snapshot --cluster-size 5 && conflux --cluster copy start",
     ],
 )
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.argument("file", type=NamedPath(dir_okay=False, exists=True))
 @click.option(
     "--cluster-size",
     "size",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from conflux.cli import output
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SAVE_SECONDS = 60.0  # the default of --timeout: for the snapshot to be taken, a
 
 
 @command("save", examples=["conflux snapshot save backup.snapshot", "conflux snapshot save backup.snapshot --node n2"])
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=NamedPath(dir_okay=False))
 @click.option(
     "--node", metavar="ID", help="Of this node: its label, or the beginning of its id.  [default: the leader]"
 )

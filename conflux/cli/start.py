@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 from conflux.errors import NotReady, OptionsError
 
@@ -52,7 +53,7 @@ STATUS_SECONDS = 1.0
 @click.option(
     "--archive",
     metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=NamedPath(file_okay=False),
     help="Keep what is cut of a node's log in DIR/LABEL; remembered.",
 )
 @click.option("--no-archive", is_flag=True, help="Keep it no longer.")
@@ -70,6 +71,10 @@ def start(settings: Settings, **asked: Any) -> None:
     _check_archive(asked)
     _check_join(settings, asked)
     _check_key(settings, asked)
+    if asked["label"] is not None and asked["join"] is None and not asked["ephemeral"]:
+        from conflux.cli.local_nodes import label_of
+
+        asked["label"] = label_of(settings.cluster_dir, asked["label"])
     temporary = Path(tempfile.mkdtemp(prefix="conflux-")) if asked["ephemeral"] else None
     try:
         _start(settings, temporary or settings.data_dir, asked)

@@ -39,11 +39,11 @@ class Stopped(Exception):
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP become `Stopped` at the next look; a second one ends everything at once."""
+    """A signal to end becomes `Stopped` at the next look; a second one kills the nodes, a third one this process."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._asked = False
+        self._asked = 0
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
@@ -53,11 +53,12 @@ class Signals:
             raise Stopped
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if self._asked:
+        self._asked += 1
+        if self._asked > 1:
             for node in self._launcher.nodes:
                 node.process.kill()
+        if self._asked > 2:
             os._exit(128 + number)
-        self._asked = True
 
 
 def wait_until_ready(client: Client, deadline_s: float, check: Callable[[], None]) -> bool:

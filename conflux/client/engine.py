@@ -370,7 +370,10 @@ def unreachable(link: Link) -> Unreachable:
     """The error where no node ever answered."""
     if refusing := link.refusing():
         hint = "Name the cluster's key with --key. To compare two keys: the fingerprint in their first line."
-        return Unreachable(f"{', '.join(refusing)} refuses our key, or isn't a Conflux node", hint=hint)
+        verbs = "refuses our key, or isn't a Conflux node"
+        if len(refusing) > 1:
+            verbs = "refuse our key, or aren't Conflux nodes"
+        return Unreachable(f"{', '.join(refusing)} {verbs}", hint=hint)
     return Unreachable(f"no node answers at {', '.join(link.addresses)}")
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from conflux.discovery.local import KEY, Runtime
+from conflux.discovery.local import KEY, MANIFEST, Runtime
 from conflux.errors import OptionsError, Unreachable
 from conflux.storage.lock import lock_holder
+from conflux.transport.address import Address
 from conflux.transport.keys import ClusterKey
 
 DEFAULT_CLUSTER = "conflux"
@@ -26,8 +28,8 @@ class Found:
 
 
 def default_data_dir() -> Path:
-    """The platform's directory for a user's data."""
-    return Path(platformdirs.user_data_dir("conflux"))
+    """What the environment says (CONFLUX_DATA_DIR), else the platform's directory for a user's data."""
+    return Path(os.environ.get("CONFLUX_DATA_DIR") or platformdirs.user_data_dir("conflux"))
 
 
 def running_nodes(cluster_dir: Path) -> list[tuple[Path, Runtime]]:
@@ -55,7 +57,7 @@ def find(
 
     Raises:
         Unreachable: nothing of it runs on this machine, and no endpoint was named.
-        OptionsError: the key file can't be used.
+        OptionsError: the key file can't be used, or an endpoint is no address.
     """
     cluster_dir = data_dir / cluster
     local_key = cluster_dir / KEY
@@ -67,22 +69,25 @@ def find(
     if not endpoints:
         endpoints = tuple(runtime.dialled for _, runtime in running_nodes(cluster_dir))
     if not endpoints and key is not None:
-        return Found(_on_the_network(cluster, key, mdns_seconds), key, by_mdns=True)
+        return Found(_on_the_network(cluster, cluster_dir, key, mdns_seconds), key, by_mdns=True)
     if not endpoints:
         raise Unreachable(f"no node of the cluster {cluster!r} runs here (looked in {cluster_dir})")
-    if any("," in endpoint for endpoint in endpoints):
-        raise OptionsError("name one address with each --endpoint")
+    for endpoint in endpoints:
+        if not Address.parse(endpoint).is_dialable:
+            raise OptionsError(f"nobody can dial {endpoint}", hint="Name a node's HOST:PORT.")
     return Found(endpoints, key)
 
 
-def _on_the_network(cluster: str, key: ClusterKey, seconds: float) -> tuple[str, ...]:
+def _on_the_network(cluster: str, cluster_dir: Path, key: ClusterKey, seconds: float) -> tuple[str, ...]:
     """Addresses of a cluster that announces itself under this key; the handshake proves that it has it."""
     from conflux.discovery.mdns import find_clusters
 
     for found in find_clusters(fingerprint=key.fingerprint, cluster=cluster, seconds=seconds):
         if found.addresses:
             return found.addresses
+    start = "conflux start" if cluster == DEFAULT_CLUSTER else f"conflux --cluster {cluster} start"
+    is_stopped = (cluster_dir / MANIFEST).exists()
     raise Unreachable(
         f"no node of the cluster {cluster!r} runs here, and none with this key was found on the network",
-        hint="Name a node with --endpoint HOST:PORT.",
+        hint=f"Start those that are here: {start}" if is_stopped else "Name a node with --endpoint HOST:PORT.",
     )

@@ -7,6 +7,7 @@ vote twice.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from dataclasses import replace
@@ -191,6 +192,27 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
     return start, left
 
 
+def without_removed(manifest: Manifest, cluster_dir: Path) -> Manifest:
+    """The manifest without those whose directories are gone and whom the cluster has removed for good."""
+    for node in manifest.nodes:
+        is_gone = not has_data(cluster_dir / node.label)
+        if is_gone and node.made and is_removed_by_others(manifest, cluster_dir, node):
+            manifest = manifest.without(node.label)
+    return manifest
+
+
+def is_removed_by_others(manifest: Manifest, cluster_dir: Path, node: LocalNode) -> bool:
+    """True where another directory here says that this node was removed: it may have ended before it heard of that."""
+    from conflux.node.survivors import find  # only where a directory is gone
+
+    for other in manifest.nodes:
+        if other.label != node.label and has_data(cluster_dir / other.label):
+            with contextlib.suppress(ConfluxError):
+                if node.identity in find([cluster_dir / other.label]).known.membership.removed:
+                    return True
+    return False
+
+
 def is_formed(directory: Path) -> bool:
     """True where the directory says that its cluster has formed, or can't be asked: then nothing is made anew."""
     return _has_fact(directory, FORMED, unknown=True)
@@ -236,6 +258,7 @@ def key_for(manifest: Manifest, cluster_dir: Path, key_file: Path | None) -> Pat
     if key_file is None:
         if not kept.exists():
             ClusterKey.generate().save(kept)
+        ClusterKey.load(kept)
         return kept
     given = ClusterKey.load(key_file)
     if not kept.exists():

@@ -208,7 +208,7 @@ class MemberChanges:
             if membership.find(name) is not None:
                 raise _No(f"{name} is a member already")
             there = ", ".join(each.founder.label for each in self._candidates.all(now_s)) or "nobody"
-            raise _No(f"no node {name} waits to join: {there} does. Start it there: conflux start --join wait")
+            raise _No(f"no node {name!r} waits to join: {there} does. Start it there: conflux start --join wait")
         if (problem := self._why_not_admit(membership, candidate)) is not None:
             raise _No(problem)
         return _member(candidate, standing)
@@ -261,7 +261,7 @@ class MemberChanges:
     def _replacing_newcomer(self, membership: Membership, old: Member, name: str, now_s: float) -> Member:
         candidate = self._candidates.find(name, now_s)
         if candidate is None:
-            raise _No(f"no node {name} waits to join. Start it there: conflux start --join wait")
+            raise _No(f"no node {name!r} waits to join. Start it there: conflux start --join wait")
         if candidate.founder.label != old.label and (problem := self._why_not_admit(membership, candidate)):
             raise _No(problem)
         if candidate.founder.identity in (*membership.removed, *membership.members):

@@ -24,7 +24,7 @@ from conflux.node.addresses import with_addresses
 from conflux.node.arriving import with_arrival
 from conflux.node.options import NodeOptions
 from conflux.node.process import NodeSpec
-from conflux.storage.lock import lock_holder
+from conflux.storage.lock import LOCK_FILE, lock_holder
 from conflux.store.machine import Machine
 from conflux.transport.address import Address
 
@@ -103,6 +103,7 @@ class Launcher:
         options = self._options
         with _launching(options.cluster_dir):
             manifest, label = self._manifest()
+            manifest = beginnings.without_removed(manifest, options.cluster_dir)
             self._check(manifest)
             start, self.left = beginnings.to_start(manifest, options.cluster_dir, label)
             manifest = beginnings.with_network(
@@ -260,8 +261,12 @@ def stop_nodes(cluster_dir: Path, label: str | None = None) -> list[str]:
     """Stop the nodes that run in a cluster's directory; gives the labels of those that did.
 
     Returns once their processes are gone and their locks are free.
+
+    Raises:
+        OSError: a directory can't be looked into: whether a node runs there, nobody can tell. None is stopped then.
     """
-    directories = [path.parent for path in sorted(cluster_dir.glob("*/lock")) if label in (None, path.parent.name)]
+    places = sorted(cluster_dir.iterdir()) if cluster_dir.exists() else []
+    directories = [path for path in places if label in (None, path.name) and (path / LOCK_FILE).exists()]
     holders = {directory: pid for directory in directories if (pid := lock_holder(directory)) is not None}
     number = signal.SIGINT if label is None and _is_whole(cluster_dir) else signal.SIGTERM
     for directory, pid in holders.items():

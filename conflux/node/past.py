@@ -161,5 +161,7 @@ class Past:
     def _not_retained(self, revision: int) -> NotRetained:
         first, newest = self.first_revision(), self._replica.machine.revision
         if revision > newest:
-            return NotRetained(f"revision {revision} is not there yet: the newest is {newest}")
-        return NotRetained(f"revision {revision} is compacted away: {first} to {newest} can be looked at")
+            hint = "Ask for one that was committed."
+            return NotRetained(f"revision {revision} is not there yet: the newest is {newest}", hint=hint)
+        hint = "What `start --archive` kept of older ones: conflux export --archive, then conflux replay."
+        return NotRetained(f"revision {revision} is compacted away: {first} to {newest} can be looked at", hint=hint)

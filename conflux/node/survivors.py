@@ -179,7 +179,8 @@ def find(paths: Sequence[Path]) -> Findings:
         except ConfluxError as error:
             problems[path] = str(error)
     if not survivors:
-        raise ConfluxError(f"no directory can be read: {'; '.join(problems.values()) or 'there is none'}")
+        hint = "Name those that are left: conflux recover --from DIR, once for each."
+        raise ConfluxError(f"no directory can be read: {'; '.join(problems.values()) or 'there is none'}", hint=hint)
     if len({each.cluster_id for each in survivors}) > 1:
         named = ", ".join(f"{each.path} ({each.cluster_id[:8]})" for each in survivors)
         raise ConfluxError(f"these directories are of different clusters: {named}", hint="Name them with --from.")

@@ -136,7 +136,7 @@ def _read_block(path: Path, file: BinaryIO, number: int, hasher: hashlib.blake2b
 
 def _check_head(path: Path, head: bytes) -> None:
     if len(head) < _HEAD.size + _CHECKSUM.size or not head.startswith(_MAGIC):
-        raise Damaged(f"{path} was not written by Conflux", hint="")
+        raise Damaged(f"{path} was not written by Conflux", hint="Name a file that a `conflux` command wrote.")
     _, version = _HEAD.unpack_from(head)
     if _CHECKSUM.unpack_from(head, _HEAD.size)[0] != crc32(head[: _HEAD.size]):
         raise Damaged(f"{path} is damaged: its head does not match its checksum", hint=_OTHER_COPY)

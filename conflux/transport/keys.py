@@ -69,9 +69,12 @@ class ClusterKey:
         Raises:
             OptionsError: it is missing, others can read it, or what it holds is no key.
         """
-        lines = [line.strip() for line in _read_private(Path(path)).splitlines()]
+        text, problem = _read_private(Path(path))
+        lines = [line.strip() for line in text.splitlines()]
         texts = [line for line in lines if line and not line.startswith("#")]
         secret = _decode(texts[0]) if len(texts) == 1 else None
+        if secret is not None and problem is not None:
+            raise problem
         if secret is None:
             hint = "Copy the file again from where it was made: it ends in one line of seven groups of eight letters."
             raise OptionsError(f"{path} holds no cluster key, or one with a wrong character.", hint=hint)
@@ -129,8 +132,8 @@ def _check(secret: bytes) -> bytes:
     return hashlib.sha256(b"conflux/1/check" + secret).digest()[:_CHECK_BYTES]
 
 
-def _read_private(path: Path) -> str:
-    """What the file holds, if nobody but its owner can read it (J8)."""
+def _read_private(path: Path) -> tuple[str, OptionsError | None]:
+    """What the file holds, and why that must not be used as a key: others could have read or written it (J8)."""
     quoted = shlex.quote(str(path))
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe would wait for a writer
@@ -143,11 +146,12 @@ def _read_private(path: Path) -> str:
         status = os.fstat(descriptor)  # of what was opened, not of what the name points to by now
         if not stat.S_ISREG(status.st_mode):
             raise OptionsError(f"{path} is not a file.", hint=f"See what is there: ls -ld {quoted}")
+        problem = None
         if status.st_uid not in (os.geteuid(), 0):
-            raise OptionsError(f"The key file {path} belongs to another user.", hint=f"sudo chown $USER {quoted}")
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise OptionsError(f"Other users can read the key file {path}.", hint=f"chmod 600 {quoted}")
-        return os.read(descriptor, KEY_FILE_BYTES_MAX).decode("ascii", "replace")
+            problem = OptionsError(f"The key file {path} belongs to another user.", hint=f"sudo chown $USER {quoted}")
+        elif stat.S_IMODE(status.st_mode) & 0o077:
+            problem = OptionsError(f"Other users can read the key file {path}.", hint=f"chmod 600 {quoted}")
+        return os.read(descriptor, KEY_FILE_BYTES_MAX).decode("ascii", "replace"), problem
     finally:
         os.close(descriptor)
 
