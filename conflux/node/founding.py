@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from conflux import limits
 from conflux.errors import DiskFull
@@ -170,7 +170,10 @@ class Founding:
             if hello.join is None:
                 self._formation.hear(hello, now_s)
                 self._links.learn(hello)
+                if hello.address not in self._formation.strangers:
+                    self._expect(hello.others)
         elif self._is_member(hello):
+            self._expect(each for each in hello.others if each[0] in self._others)
             if self._links.learn(hello):
                 self._record(lambda storage: directories.record_addresses(storage, self._links.addresses))
         elif hello.founder.identity in self._committed().removed:
@@ -213,6 +216,11 @@ class Founding:
         return self.directory.formed
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _expect(self, hints: Iterable[tuple[str, str]]) -> None:
+        """Others may know where a node is that this one was never told of: each may be named to one other alone."""
+        for identity, address in hints:
+            self._links.expect(identity, address)
 
     def _is_member(self, hello: Hello) -> bool:
         identity = hello.founder.identity
@@ -296,6 +304,9 @@ class Founding:
     def _hello(self, *, answer_me: bool) -> Hello:
         """An answer never asks for one in turn: two nodes would greet each other without end."""
         mine = self.directory.self
+        others = self._links.confirmed()
+        if self.directory.formed:
+            others = {identity: address for identity, address in others.items() if identity in self._others}
         return Hello(
             founder=mine.founder,
             address=self._links.own_address,
@@ -308,4 +319,5 @@ class Founding:
             formed=self.directory.formed,
             answer_me=answer_me,
             join=(self._join or "") if self._joining is not None or self.is_outside else None,
+            others=tuple(sorted(others.items()))[: limits.MEMBERS_MAX],
         )

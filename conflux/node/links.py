@@ -69,9 +69,14 @@ class Links:
 
     def expect(self, identity: str, address: str) -> None:
         """Someone says where a member may be; what it says itself counts for more."""
-        if address and identity not in self.addresses and identity != self._own.identity:
+        is_news = identity not in self.addresses and identity != self._own.identity
+        if address and is_news and len(self.addresses) < limits.PEERS_MAX:
             self.addresses[identity] = address
             self.dial(address)
+
+    def confirmed(self) -> dict[str, str]:
+        """Where nodes are that have said so themselves since this one is up."""
+        return {identity: address for identity, address in self.addresses.items() if identity in self.heard}
 
     def cut_off(self, identity: str) -> None:
         """A node is a member no longer: its link is cut (J7)."""

@@ -55,6 +55,8 @@ class Hello(Struct, array_like=True, frozen=True):
     join: Annotated[str, Meta(max_length=64)] | None = (
         None  # it wants to join a cluster: by this token, or by hand ("")
     )
+    # Where others have said that they are: hints for whoever does not know them yet.
+    others: Annotated[tuple[tuple[Identity, Address], ...], Meta(max_length=limits.MEMBERS_MAX)] = ()
 
 
 class Forward(Struct, array_like=True, frozen=True):

@@ -233,11 +233,15 @@ class World:
         wire = self.wires[f"at-{label}"] = Wire(self, f"at-{label}")
         random = Random(self.random.getrandbits(32))
         self.addresses = tuple(dict.fromkeys([*self.addresses, f"at-{label}"]))
-        peers = StaticPeers(self.addresses)
+        peers = StaticPeers(self.peers_of(label))
         archive = self.archive_for(directory)
         node = Node(options, app, directory, wire, self.clock, random, discovery=peers, archive=archive)
         self.nodes[label] = node
         return node
+
+    def peers_of(self, label: str) -> tuple[str, ...]:
+        """The addresses that a node is started with."""
+        return self.addresses
 
     def archive_for(self, directory: Directory) -> Archive | None:
         """Where a node keeps what it cuts of its log."""

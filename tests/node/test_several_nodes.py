@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import structs
 from pyrsistent import pvector
 
 from conflux import limits
@@ -144,6 +145,36 @@ def test_a_directory_that_was_wiped_is_a_stranger_to_its_cluster(world):
     user.perform(("add", "x"))
     world.run(1.0)
     assert node.replica is None and user.node.counts["strangers"] > 0
+
+
+class Star(World):
+    """Each node but the first is named to the first alone, and the first to nobody."""
+
+    def peers_of(self, label: str) -> tuple[str, ...]:
+        return () if label == "a" else ("at-a",)
+
+
+def test_nodes_that_know_one_other_alone_learn_from_it_where_the_rest_are():
+    world = Star(5)
+    world.until(lambda: all(node.is_leading or node.replica for node in world.nodes.values()))
+    world.until(lambda: all(len(node.links.confirmed()) == 4 for node in world.nodes.values()))
+    world.stop("a")
+    user = world.user()
+    user.perform(("add", "without the one that knew all"))
+    assert world.leader().machine.state == ["without the one that knew all"]
+
+
+def test_where_a_node_is_said_to_be_counts_less_than_what_it_says_itself(world):
+    node, other = world.nodes["a"], world.nodes["b"]
+    third = world.nodes["c"].directory.self.identity
+    hello = other.founding._hello(answer_me=False)
+    hint = structs.replace(hello, others=((third, "at-nowhere"), ("9" * 32, "at-z")))
+    node.channel.from_peers.append(
+        PEERS.encode_for_peer(hint, cluster=NO_CLUSTER, sender=hello.founder.identity, receiver=NOBODY)
+    )
+    node.turn()
+    assert node.address_of(third) == "at-c"
+    assert not {"at-nowhere", "at-z"} & node.channel.dialled, "nobody dials a stranger because a member names it"
 
 
 def test_an_address_that_changed_is_learned_and_remembered(world):
