@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 
@@ -18,6 +19,13 @@ inside = Inside()
 def inside_user_code() -> bool:
     """True while this thread runs a method or a reducer."""
     return inside.busy
+
+
+def let_ctrl_c_through(error: BaseException) -> None:
+    """Raise it again where a person ended the program with Ctrl-C: all else that is raised there is the code's own."""
+    ends_by_it = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if isinstance(error, KeyboardInterrupt) and ends_by_it and threading.current_thread() is threading.main_thread():
+        raise error
 
 
 class user_code:

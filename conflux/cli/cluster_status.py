@@ -18,7 +18,7 @@ ROW_FIELDS = (
     *("log_hash", "state_hash", "state_hash_revision", "agreed_revision", "diverged_revision"),
     *("first_index", "last_index", "snapshot_index"),
     *("endpoint", "host", "pid", "app", "app_version", "healthy", "problem", "data_dir", "log_file"),
-    *("snapshot_problem", "archive", "installing", "sending", "sessions", "stalls", "longest_gap_ms"),
+    *("snapshot_problem", "archive", "installing", "sending", "sessions", "stalls", "longest_gap_ms", "slow_code"),
 )
 NO_ANSWER = "does not answer"
 

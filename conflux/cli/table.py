@@ -45,6 +45,10 @@ def health(row: Row) -> str:
         return f"installing snapshot {100 * row['installing']['bytes'] // max(1, total)} %"
     if (row.get("archive") or {}).get("problem"):
         return f"healthy, but its archive takes nothing: {row['archive']['problem']}"
+    if row["snapshot_problem"]:
+        return f"healthy, but no snapshot is taken: {row['snapshot_problem']}"
+    if row["slow_code"]:
+        return f"healthy, but {row['slow_code']['what']} took {row['slow_code']['seconds']} s"
     return "healthy"
 
 

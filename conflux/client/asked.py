@@ -17,6 +17,11 @@ _ASKED_AGAIN = Read | ReadAt | BackUp | ChangeMembers
 _NOT_NOW = {Code.NO_LEADER: NoLeader, Code.NOT_READY: NotReady, Code.BUSY: Busy}
 
 
+def unreadable(why: str) -> ConfluxError:
+    """The error where a state can't be told to anybody, for what the reducer, or the app's `dump`, has made of it."""
+    return ConfluxError(f"the state can't be read: {why}", hint="Mend the reducer, or the app's dump.")
+
+
 class Asked:
     """One question, and what has come of it so far."""
 
@@ -64,6 +69,8 @@ class Asked:
     def refused(self, refused: Refused, now_s: float) -> ConfluxError | None:
         """A node refuses: the error where that is the last word, None where it is asked again."""
         self._is_open = False
+        if refused.code is Code.NO_ENCODING:
+            return unreadable(refused.message)
         not_now = _NOT_NOW.get(refused.code, NoLeader if isinstance(self.message, Read) else None)
         if isinstance(self.message, _ASKED_AGAIN) and not_now is not None:
             self.refusal = not_now(refused.message)

@@ -9,34 +9,30 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from conflux import limits
 from conflux.client.answer import Answer
+from conflux.client.arguments import make_call, revision_of
 from conflux.client.asked import Asked
 from conflux.client.backup import Backup
 from conflux.client.committed import Committed
 from conflux.client.engine import Engine, unreachable
 from conflux.client.finding import DEFAULT_CLUSTER, MDNS_SECONDS_MAX, default_data_dir, find
 from conflux.client.reports import best_report, named_member
-from conflux.client.requester import Call
+from conflux.client.watching import Watching
 from conflux.errors import (
     ChangeRefused,
     Closed,
     ConfluxError,
-    MalformedValue,
     NoLeader,
     NotReady,
-    NotRetained,
     OptionsError,
     OutcomeUnknown,
     Unreachable,
 )
 from conflux.transport.keys import ClusterKey
 from conflux.usercode import inside_user_code
-from conflux.wire import values
 from conflux.wire.clients import (
     BackUp,
     BackupReady,
@@ -153,11 +149,11 @@ class Client:
 
         Raises:
             NotRetained: it is compacted away, or not there yet.
+            OptionsError: it is no revision.
         """
         self._check_open()
-        if revision < 0:
-            raise NotRetained(f"there is no revision {revision}")
-        found: tuple[int, Any] = self._wait_for(self._engine.ask(lambda number: ReadAt(number, revision)), timeout)
+        asked = self._engine.ask(lambda number: ReadAt(number, revision_of(revision)))
+        found: tuple[int, Any] = self._wait_for(asked, timeout)
         return found[1]
 
     def transfer_leadership(self, target: str = "", *, timeout: float | None = None) -> None:
@@ -245,31 +241,17 @@ class Client:
         Where what comes next is compacted away, first a Committed with `gap`: its `state` at its `revision` stands for
         all before, and the watch goes on behind it.
         """
-        for item in self.watch_from(from_revision):
-            if isinstance(item, Committed):
-                yield item
+        return (item for item in self.watch_from(from_revision) if isinstance(item, Committed))
 
-    def watch_from(self, from_revision: int | None, *, timeout: float | None = None) -> Iterator[Committed | int]:
+    def watch_from(self, from_revision: int | None, *, timeout: float | None = None) -> Watching:
         """As `watch`, but first the revision that it begins with, once a node has answered.
 
         Raises:
             Unreachable: no node answered within `timeout`.
         """
         self._check_open()
-        feed = self._engine.watch(from_revision or 0)
-        try:
-            first: float | None = timeout
-            while True:
-                try:
-                    item = feed.committed.get(timeout=first)
-                except queue.Empty:
-                    raise self._nothing_came() from None
-                if isinstance(item, ConfluxError):
-                    return
-                first = None
-                yield item
-        finally:
-            self._engine.unwatch(feed)
+        feed = self._engine.watch(0 if from_revision is None else revision_of(from_revision))
+        return Watching(feed, timeout=timeout, nothing_came=self._nothing_came, end=self._engine.unwatch)
 
     def status(self, *, timeout: float = STATUS_SECONDS_MAX) -> list[dict[str, Any]]:
         """What each node that answers in time tells of itself and its cluster."""
@@ -363,25 +345,6 @@ class Client:
             raise Closed("the client is closed")
         if inside_user_code():
             raise ConfluxError("a method or reducer must not use a client: it would wait for itself")
-
-
-def make_call(method: str, args: tuple[Any, ...], timeout: float | None, done: Any, *, wait: str = "committed") -> Call:
-    """A call, checked before it goes anywhere.
-
-    Raises:
-        MalformedValue: an argument isn't a JSON value, or is too large.
-    """
-    if not _is_name(method):
-        raise MalformedValue(f"a method's name has 1 to {limits.METHOD_NAME_BYTES_MAX} bytes")
-    if wait not in ("committed", "appended"):
-        raise OptionsError(f"wait is 'committed' or 'appended', not {wait!r}")
-    deadline_s = None if timeout is None else time.monotonic() + timeout
-    return Call(method, values.encode([*args]), deadline_s, done, when_appended=wait == "appended")
-
-
-@lru_cache
-def _is_name(method: str) -> bool:
-    return 1 <= len(method.encode("utf-8", "surrogatepass")) <= limits.METHOD_NAME_BYTES_MAX
 
 
 def _endpoints_of(report: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -44,6 +45,8 @@ from conflux.wire.clients import (
     Working,
 )
 from conflux.wire.state_decoder import decode_state
+
+_log = logging.getLogger("conflux.client")
 
 FRAMES_MAX = 1024
 MEMBERS_FIRST_SECONDS = 0.5  # a client that lives so long asks who else there is
@@ -105,6 +108,7 @@ class Engine:
         self._watches: dict[int, WatchFeed] = {}
         self._ask_members_s = time.monotonic() + MEMBERS_FIRST_SECONDS
         self._woken = False
+        self._error: ConfluxError | None = None  # why the thread ended, if it wasn't told to
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conflux-client", daemon=True)
         self._thread.start()
@@ -113,11 +117,13 @@ class Engine:
 
     def run_soon(self, job: Callable[[float], None]) -> None:
         """Run a job in the engine's thread; it gets the time."""
+        self._check_running()
         self._jobs.append(job)
         self._wake()
 
     def submit(self, call: Call) -> None:
         """Perform a call."""
+        self._check_running()
         self._submitted.append(call)
         self._wake()
 
@@ -182,20 +188,41 @@ class Engine:
         def job(now_s: float) -> None:
             if self._requester.session is not None and self._requester.idle:
                 self.link.send(CloseSession(self._requester.session))
-            self._requester.close(error)
-            for asked in self._asked.values():
-                _fail(asked.future, error)
-            for feed in self._watches.values():
-                feed.committed.put(error)
-            self._closing.set()
+            self._end(error)
 
-        self.run_soon(job)
+        if self._error is None:
+            self.run_soon(job)
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     # -- the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._turns()
+        except BaseException as error:  # a bug: nobody must wait for a thread that is gone
+            _log.critical("the client stops", exc_info=True)
+            self._error = ConfluxError(f"the client stopped: {type(error).__name__}: {error}")
+            self._end(self._error)
+        finally:
+            self._channel.close()
+
+    def _end(self, error: ConfluxError) -> None:
+        """Tell all who wait."""
+        self._requester.close(error)
+        while self._submitted:
+            self._submitted.popleft().tell(error)
+        for asked in self._asked.values():
+            _fail(asked.future, error)
+        for feed in self._watches.values():
+            feed.committed.put(error)
+        self._closing.set()
+
+    def _check_running(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _turns(self) -> None:
         while not self._closing.is_set():
             now_s = time.monotonic()
             self._woken = False
@@ -205,7 +232,6 @@ class Engine:
             self._send(now_s)
             if not self._submitted and not self._jobs and not self._closing.is_set():
                 self._channel.poll(self._wait_s(now_s))
-        self._channel.close()
 
     def _take_in(self, now_s: float) -> None:
         while self._submitted:

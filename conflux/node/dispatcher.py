@@ -43,6 +43,15 @@ class Dispatcher:
 
         return off
 
+    def listens(self, event: str) -> bool:
+        """True where somebody would be told."""
+        return bool(self._callbacks.get(event))
+
+    @property
+    def is_mine(self) -> bool:
+        """True in a callback."""
+        return self._thread is threading.current_thread()
+
     def committed(self, entry: Entry, revision: int, state: Any) -> None:
         """Tell subscribers of an entry's actions. If they are too slow, they get one event with `gap` instead.
 
@@ -119,5 +128,5 @@ class Dispatcher:
         for (callback,) in listeners:
             try:
                 callback(value)
-            except Exception:  # a user's callback must not end the callbacks of others
+            except BaseException:  # a user's callback must not end the callbacks of others
                 _log.exception("a callback for %r raised", event)

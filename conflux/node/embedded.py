@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -12,7 +13,8 @@ from typing import Any
 
 from conflux.app import App
 from conflux.client.answer import Answer
-from conflux.client.client import ReadConsistency, Wait, make_call
+from conflux.client.arguments import make_call, revision_of
+from conflux.client.client import ReadConsistency, Wait
 from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
 from conflux.client.requester import Result
@@ -38,6 +40,7 @@ from conflux.usercode import inside_user_code
 
 RECOVERY_LOOK_SECONDS = 0.005
 CALLBACKS_SECONDS_MAX = 1.0
+CATCH_UP_SECONDS_MAX = 0.3  # a node that leaves asks what was committed, if its subscribers are to hear of it
 EVENTS = ("appended", "committed", "leader_elected", "rolled_back", "membership_changed")
 _open_ids: set[tuple[str, str, str]] = set()  # (place, cluster, id) of the nodes open in this process
 _open_lock = threading.Lock()
@@ -174,8 +177,7 @@ class Conflux:
             raise OptionsError(f"consistency is 'local' or 'linearizable', not {consistency!r}")
         if consistency == "local":
             self._await_recovery(timeout)
-            if self._node.replica is not None and self._node.replica.failure is not None:
-                raise self._node.replica.failure
+            self._check_state()
             return self._node.machine.state
         return self._read_confirmed(timeout, revision_only=False)
 
@@ -184,8 +186,10 @@ class Conflux:
 
         Raises:
             NotRetained: it is compacted away on this node, or not there yet.
+            OptionsError: it is no revision.
         """
         self._check_usable()
+        revision_of(revision)
         self._await_recovery(timeout)
         if self._node.replica is not None and revision > self._node.machine.revision:
             self._read_confirmed(timeout, revision_only=True)  # another node may be further
@@ -225,8 +229,9 @@ class Conflux:
     def on(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Call `callback` at an event.
 
-        They are "committed" (a Committed), "leader_elected" (the leader's id), "rolled_back" (the first index that was
-        replaced) and "membership_changed" (the members, each with `id`, `label` and `standing`).
+        They are "appended" (the last index of the log on this node's disk), "committed" (a Committed), "leader_elected"
+        (the leader's id), "rolled_back" (the first index that was replaced) and "membership_changed" (the members, each
+        with `id`, `label` and `standing`).
 
         Returns:
             A function that ends that.
@@ -246,9 +251,17 @@ class Conflux:
         return report
 
     def close(self) -> None:
-        """Leave: the loop ends and everything is given back. Calling twice is harmless."""
+        """Leave: the loop ends and everything is given back. Calling twice is harmless.
+
+        Subscribers are told first of all that was committed before, as far as that is known within a moment.
+        """
+        if inside_user_code():
+            raise ConfluxError("a method or reducer must not use its node: it gets the state as its argument")
         if self._closed:
             return
+        if self._dispatcher.listens("committed") and not self._dispatcher.is_mine:
+            with contextlib.suppress(ConfluxError):
+                self._read_confirmed(CATCH_UP_SECONDS_MAX, revision_only=True)
         self._dispatcher.close(drain_s=CALLBACKS_SECONDS_MAX)  # what was committed is told before the node is gone
         self._closed = True
         self._loop.stop(hand_over=True)
@@ -258,6 +271,7 @@ class Conflux:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _read_confirmed(self, timeout: float | None, *, revision_only: bool) -> Any:
+        self._check_state()
         future: Future[Any] = Future()
 
         def job() -> None:
@@ -268,6 +282,7 @@ class Conflux:
             found = future.result(timeout)
         except TimeoutError:
             future.cancel()
+            self._check_state()
             raise NotApplied("no leader confirmed the read in time") from None
         return found if revision_only else state_of(self._app, found)
 
@@ -307,6 +322,11 @@ class Conflux:
         self._check_caller()
         return future.result()
 
+    def _check_state(self) -> None:
+        """A state that isn't the cluster's is nobody's to read."""
+        if self._node.replica is not None and self._node.replica.failure is not None:
+            raise self._node.replica.failure
+
     def _check_usable(self) -> None:
         if inside_user_code():
             raise ConfluxError("a method or reducer must not use its node: it gets the state as its argument")
@@ -326,6 +346,7 @@ class Conflux:
         node.on_members_changed = lambda membership: dispatcher.tell("membership_changed", members_of(membership))
         node.on_applied = lambda entry, machine: dispatcher.committed(entry, machine.revision, machine.state)
         node.on_role_changed = role_changed
+        node.on_appended = lambda last: dispatcher.tell("appended", last)
         node.on_truncated = lambda first: dispatcher.tell("rolled_back", first)
 
 

@@ -71,6 +71,7 @@ class Guard:
         self._replays = Replays(replica, app, send)
         self._trouble: ConfluxError | None = None  # the one that was told, and inquired into
         self._inquiry: Inquiry | None = None
+        self.state_problem: str | None = None  # why the state at the newest hash point has no encoding
 
     @property
     def has_work(self) -> bool:
@@ -124,6 +125,7 @@ class Guard:
         for _ in range(HASH_SLICES_PER_TURN):
             if not newest.done:
                 self._is_stale = not newest.work() or self._is_stale
+                self._note_problem(newest)
             elif not self._look_again(newest):
                 break
             if self._clock() - began_s >= HASH_SECONDS_PER_TURN:
@@ -135,6 +137,13 @@ class Guard:
                 self._inquiry.work()
             if self._clock() >= deadline_s:
                 return
+
+    def _note_problem(self, point: HashPoint) -> None:
+        """A state that can't be kept is said: no snapshot will be taken, so the log grows, and nobody can read it."""
+        if point.done and point.problem != self.state_problem:
+            self.state_problem = point.problem
+            if point.problem is not None:
+                _log.error("the state at revision %d can't be kept or read: %s", point.revision, point.problem)
 
     def wait_s(self, now_s: float) -> float:
         """How long until there is something to tell, to ask or to judge by itself."""

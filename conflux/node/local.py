@@ -10,12 +10,13 @@ from itertools import count
 from typing import Any
 
 from conflux import limits
+from conflux.client.asked import unreadable
 from conflux.client.requester import Call, Requester
 from conflux.errors import ConfluxError, MalformedValue
 from conflux.node.clock import Clock
 from conflux.node.node import Node
 from conflux.node.origin import HERE
-from conflux.wire.clients import Consistency, LeaderIs, Read, ReadMore, Refused, StatePart
+from conflux.wire.clients import Code, Consistency, LeaderIs, Read, ReadMore, Refused, StatePart
 from conflux.wire.state_decoder import decode_state
 
 StateDone = Callable[[Any], None]  # takes the state, or the error
@@ -129,6 +130,8 @@ class LocalCaller:
         match message:
             case StatePart() if message.request in self._reads:
                 self._state_part(message)
+            case Refused(code=Code.NO_ENCODING) if message.request in self._reads:
+                self._reads.pop(message.request).done(unreadable(message.message))
             case Refused() if message.request in self._reads:
                 self._again.append((now_s + ASK_AGAIN_SECONDS, self._reads.pop(message.request)))
             case LeaderIs(resend=True):

@@ -35,6 +35,7 @@ from conflux.node.past import Past
 from conflux.node.readers import Readers
 from conflux.node.replica import Replica
 from conflux.node.restoring import restored_machine
+from conflux.node.slowness import Slowness
 from conflux.node.snapshot_work import SnapshotWork
 from conflux.node.snapshots import SnapshotOptions
 from conflux.node.status import StateHashes
@@ -98,6 +99,7 @@ class Node:
         self.on_applied: Callable[[Entry, Machine], None] = lambda entry, machine: None
         self.on_role_changed: Callable[[RoleChanged], None] = lambda change: None
         self.on_truncated: Callable[[int], None] = lambda first: None
+        self.on_appended: Callable[[int], None] | None = None
         self.on_installed: Callable[[Machine], None] = lambda machine: None
         self.on_members_changed: Callable[[Membership], None] = lambda membership: None
         self.draw_token: Callable[[], str] = lambda: secrets.token_hex(16)
@@ -304,6 +306,11 @@ class Node:
         """See `replica.Observer`."""
         self.on_truncated(first)
 
+    def appended(self, last: int) -> None:
+        """See `replica.Observer`."""
+        if self.on_appended is not None:
+            self.on_appended(last)
+
     def members_changed(self, membership: Membership) -> None:
         """See `replica.Observer`."""
         self.founding.members_changed(membership)
@@ -430,6 +437,7 @@ class Node:
             send=self.links.send_raft,
             observer=self,
             slow_disk_s=options.election_timeout_ms[1] / 1000,
+            slowness=Slowness(options.heartbeat_interval_ms / 1000),
         )
         self.guard = Guard(
             self.replica,

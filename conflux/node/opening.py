@@ -130,19 +130,20 @@ def open_node(
     log_file: Path | None = None,
     archive: Archive | None = None,
 ) -> Node:
-    """A node on the machine's clocks."""
-    return Node(
-        options,
-        app,
-        directory,
-        channel,
-        SystemClock(),
-        Random(),
-        discovery=discovery,
-        data_dir=str(data_dir) if data_dir else None,
-        log_file=str(log_file) if log_file else None,
-        archive=archive,
-    )
+    """A node on the machine's clocks; where it can't run, its storage is closed."""
+    with _closed_on_error(directory.storage):
+        return Node(
+            options,
+            app,
+            directory,
+            channel,
+            SystemClock(),
+            Random(),
+            discovery=discovery,
+            data_dir=str(data_dir) if data_dir else None,
+            log_file=str(log_file) if log_file else None,
+            archive=archive,
+        )
 
 
 @contextmanager

@@ -328,7 +328,7 @@ class Readers:
         """The reducer made a state that has no encoding: nobody can read it, and the node goes on."""
         del self._encodings[encoding.revision]
         for origin, request, _ in encoding.waiting:
-            self._reply(origin, Refused(request, Code.NOT_READY, str(error)))
+            self._reply(origin, Refused(request, Code.NO_ENCODING, str(error)))
 
     def _send_part(self, encoding: _Encoding, origin: Origin, request: int, offset: int) -> None:
         if self._replica.refusal is not None:  # found wrong while it was encoded or read

@@ -15,6 +15,7 @@ from conflux import limits
 from conflux.app import App
 from conflux.errors import ConfluxError, Damaged, DiskFull
 from conflux.node.clock import Clock
+from conflux.node.slowness import Slowness
 from conflux.raft.core import Raft
 from conflux.raft.effects import (
     Commit,
@@ -61,6 +62,10 @@ class Observer(Protocol):
 
     def truncated(self, first: int) -> None: ...
 
+    def appended(self, last: int) -> None:
+        """The log on this disk goes up to `last` now."""
+        ...
+
     def members_changed(self, membership: Membership) -> None:
         """Other members are in force, committed or not."""
         ...
@@ -77,6 +82,7 @@ class Replica:
 
     Args:
         machine: what the newest snapshot holds, or the initial one, with the members that the cluster began with.
+        slowness: told of what the user's code takes.
     """
 
     def __init__(
@@ -92,8 +98,10 @@ class Replica:
         send: Callable[[Envelope], None],
         observer: Observer,
         slow_disk_s: float,
+        slowness: Slowness,
     ) -> None:
         self.machine = machine
+        self.slowness = slowness
         self._app = app
         self._clock = clock
         restored = storage.restored()
@@ -181,7 +189,8 @@ class Replica:
         """Fold committed entries for at most `seconds_max`; what is left waits for the next turn."""
         if not self.is_behind:
             return
-        deadline_s = self._clock.monotonic_s() + seconds_max
+        now_s = self._clock.monotonic_s()
+        deadline_s = now_s + seconds_max
         while self.is_behind:
             entry = self._next_entry()
             machine = self._observer.folded_already(entry.index) or self._fold(entry)
@@ -190,7 +199,10 @@ class Replica:
             self.machine = machine
             self.raft.applied(entry.index)
             self._observer.applied(entry, machine)
-            if self._clock.monotonic_s() >= deadline_s:
+            began_s, now_s = now_s, self._clock.monotonic_s()
+            if now_s - began_s > self.slowness.bearable_s:
+                self.slowness.note("the reducer, on one entry,", now_s - began_s)
+            if now_s >= deadline_s:
                 return
 
     def fail(self, error: ConfluxError, successor: str | None = None) -> None:
@@ -252,6 +264,8 @@ class Replica:
             self._effects.popleft()
             if isinstance(effect, Persist):
                 self.raft.persisted(effect.term, effect.last_index)
+                if effect.entries:
+                    self._observer.appended(effect.last_index)
                 if self._disk_is_slow:
                     self._disk_is_slow = False
                     self.raft.step_down()

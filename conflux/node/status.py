@@ -102,6 +102,7 @@ def row_of(node: Node) -> dict[str, Any]:
         "first_index": None,
         "last_index": None,
         "snapshot_index": None,
+        "slow_code": None,
         "snapshot_problem": None,
         "archive": None,
         "installing": None,
@@ -185,5 +186,13 @@ def _member_row(node: Node) -> dict[str, Any]:
         "last_index": raft.log.last_index,
         "snapshot_index": raft.newest_snapshot[0],
         "sessions": len(machine.sessions),
-        **(node.snapshots.status() if node.snapshots is not None else {}),
+        "slow_code": node.replica.slowness.status(),
+        **_snapshots_row(node),
     }
+
+
+def _snapshots_row(node: Node) -> dict[str, Any]:
+    if node.snapshots is None or node.guard is None:
+        return {}
+    row = node.snapshots.status()
+    return row | {"snapshot_problem": node.guard.state_problem or row["snapshot_problem"]}

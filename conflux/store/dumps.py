@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from conflux.app import App
 from conflux.errors import ConfluxError, MalformedValue
-from conflux.usercode import user_code
+from conflux.usercode import let_ctrl_c_through, user_code
 from conflux.wire.state_decoder import StateDecoder
 from conflux.wire.states import DIGEST_BYTES, encode_slices
 
@@ -38,7 +38,8 @@ def dumped(app: App[Any, Any], state: Any) -> Any:
     try:
         with user_code():
             return app.dump(state)
-    except (Exception, SystemExit) as error:  # whatever the user's function raises
+    except BaseException as error:  # whatever the user's function raises
+        let_ctrl_c_through(error)
         raise MalformedValue(f"the app's dump raises {type(error).__name__}: {error}") from error
 
 
@@ -53,7 +54,8 @@ def state_of(app: App[Any, Any], value: Any) -> Any:
     try:
         with user_code():
             return app.load(value)
-    except (Exception, SystemExit) as error:  # whatever the user's function raises
+    except BaseException as error:  # whatever the user's function raises
+        let_ctrl_c_through(error)
         reason = f"{type(error).__name__}: {error}"
         raise ConfluxError(f"the app's load fails on what its dump gave: {reason}", hint=KEEP_BOTH) from error
 

@@ -23,7 +23,7 @@ from conflux.store.hash_points import HashPoint
 from conflux.store.membership import NOBODY, Membership
 from conflux.store.records import Calls, Header, MembersChanged, SessionClosed, SessionOpened, StateHash
 from conflux.store.session import Segment, Session, session_id
-from conflux.usercode import user_code
+from conflux.usercode import let_ctrl_c_through, user_code
 from conflux.wire import values
 from conflux.wire.clients import Outcome
 from conflux.wire.states import DIGEST_BYTES
@@ -60,7 +60,8 @@ class Machine(Struct, frozen=True, kw_only=True):
         try:
             with user_code():
                 state = app.reduce(None, None)
-        except Exception as error:
+        except BaseException as error:
+            let_ctrl_c_through(error)
             reason = f"{type(error).__name__}: {error}"
             raise ConfluxError(f"the reducer fails at the initial state: {reason}") from error
         point = HashPoint(0, state, encoder_of(app)).finish()
@@ -253,7 +254,8 @@ def _fold_calls(step: Step, calls: Calls) -> None:
     try:
         with user_code():
             step.reduce_all(calls.outcomes)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        let_ctrl_c_through(error)
         raise Diverged(
             f"the reducer raised at revision {step.revision + 1}, which it did not on the leader: "
             f"{type(error).__name__}: {error}",

@@ -11,7 +11,7 @@ from conflux.errors import ConfluxError, Diverged
 from conflux.raft.entry import Entry
 from conflux.store.history import events_of
 from conflux.store.records import header_of
-from conflux.usercode import user_code
+from conflux.usercode import let_ctrl_c_through, user_code
 from conflux.wire import values
 
 
@@ -45,7 +45,8 @@ def fold_some(base: PastState, entry: Entry, app: App[Any, Any], last_revision: 
             try:
                 with user_code():
                     state = reduce(state, values.decode_trusted(event.action))
-            except (Exception, SystemExit) as error:  # whatever the user's reducer raises
+            except BaseException as error:  # whatever the user's reducer raises
+                let_ctrl_c_through(error)
                 reason = f"{type(error).__name__}: {error}"
                 raise Diverged(f"the reducer raises at revision {event.revision}: {reason}") from error
             revision = event.revision

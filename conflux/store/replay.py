@@ -11,7 +11,7 @@ from conflux.app import App
 from conflux.store.dumps import encoder_of
 from conflux.store.hash_points import NO_ENCODING, HashPoint
 from conflux.store.history import ReadEntries, entry_of_revision, events_of
-from conflux.usercode import user_code
+from conflux.usercode import let_ctrl_c_through, user_code
 from conflux.wire import values
 from conflux.wire.clients import Event
 
@@ -69,7 +69,8 @@ class Replay:
             try:
                 with user_code():
                     state = self._reduce(state, values.decode_trusted(event.action))
-            except (Exception, SystemExit):  # whatever the user's reducer raises
+            except BaseException as error:  # whatever the user's reducer raises
+                let_ctrl_c_through(error)
                 self.state_hash = RAISED
                 return
             yield

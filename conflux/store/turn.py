@@ -31,7 +31,7 @@ from conflux.store.records import (
     members_changed,
 )
 from conflux.store.session import Segment, Session
-from conflux.usercode import inside, user_code
+from conflux.usercode import inside, let_ctrl_c_through, user_code
 from conflux.wire import values
 from conflux.wire.clients import Code, Outcome, Perform, Rejection
 from conflux.wire.peers import HashedPoint
@@ -90,7 +90,10 @@ class Turn:
         self._bytes = 0
         self._clock = clock
         self._calls = 0
-        self._deadline_s = clock() + limits.TURN_JUDGE_SECONDS_MAX
+        self._running = ""  # the method that was run last
+        self._looked_s = clock()
+        self.slowest: tuple[str, float] | None = None  # the method that took longest here, as far as that was looked at
+        self._deadline_s = self._looked_s + limits.TURN_JUDGE_SECONDS_MAX
         self._agreed = agreed if agreed and machine.point_at(agreed.revision) else None
 
     @property
@@ -103,7 +106,7 @@ class Turn:
         return (
             self._calls >= limits.TURN_RECORDS_MAX
             or self._bytes >= limits.TURN_BYTES_MAX
-            or self._clock() >= self._deadline_s
+            or self._look() >= self._deadline_s
         )
 
     def open_session(self, seconds: int = limits.SESSION_SECONDS) -> int | Refusal:
@@ -155,6 +158,7 @@ class Turn:
 
     def finish(self) -> tuple[bytes, Machine]:
         """The entry's payload, and the machine once it is applied."""
+        self._look()
         self._log_state_hash()
         header = Header(
             app_version=self._app.version,
@@ -165,6 +169,14 @@ class Turn:
         )
         payload = encode_payload(header, self._records)
         return payload, self._step.end(payload)
+
+    def _look(self) -> float:
+        """Now; between two looks one method ran."""
+        now_s = self._clock()
+        took_s, self._looked_s = now_s - self._looked_s, now_s
+        if self.slowest is None or took_s > self.slowest[1]:
+            self.slowest = (self._running, took_s)
+        return now_s
 
     def _log_state_hash(self) -> None:
         """A hash that a majority has goes into the log, with whatever entry comes next."""
@@ -204,6 +216,7 @@ class Turn:
             for name, function, arguments in plan:
                 if self._calls and self.is_full:  # a turn with nothing in it runs one, or it would never get on
                     break
+                self._running = name
                 outcomes.append(None if function is None else self._judge(function, arguments))
                 self._bytes += len(name.encode())
                 self._calls += 1
@@ -228,21 +241,24 @@ class Turn:
             if development.is_on():
                 development.check_method(self._app, function, self._step.state, arguments)
             action = function(self._step.state, *arguments)
-        except (Exception, SystemExit) as error:  # whatever a user's method raises is its answer
+        except BaseException as error:  # whatever a user's method raises is its answer
+            let_ctrl_c_through(error)
             return self._rejected(error)
         finally:
             inside.log_time_s = None  # a reducer has no clock
         if action is None:
             return None
-        if isinstance(action, Exception):
+        if isinstance(action, BaseException):
             return self._rejected(action)
         try:
             packed = _encode_action(action)
-        except Exception as error:  # MalformedValue, or what an object of the user's raises when it is looked at
+        except BaseException as error:  # MalformedValue, or what an object of the user's raises when it is looked at
+            let_ctrl_c_through(error)
             return self._rejected(error)
         try:
             self._step.reduce(packed)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            let_ctrl_c_through(error)
             return self._rejected(error, by_reducer=True)
         self._bytes += len(packed)
         return packed
@@ -250,7 +266,8 @@ class Turn:
     def _rejected(self, error: BaseException, *, by_reducer: bool = False) -> Rejection:
         try:
             text = str(error)
-        except Exception:  # an exception of the user's whose text can't be had
+        except BaseException as another:  # an exception of the user's whose text can't be had
+            let_ctrl_c_through(another)
             text = ""
         message = text.encode("utf-8", "replace")[: limits.ERROR_TEXT_BYTES_MAX].decode("utf-8", "ignore")
         self._bytes += len(message)

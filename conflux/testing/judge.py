@@ -23,7 +23,7 @@ from conflux.store.session import session_id
 from conflux.testing.history import Call, History, Read, Watched
 from conflux.testing.linearizability import Slotted, check_real_time
 from conflux.testing.violation import require
-from conflux.usercode import inside
+from conflux.usercode import inside, let_ctrl_c_through
 from conflux.wire import values
 from conflux.wire.clients import Outcome, Rejection
 
@@ -136,18 +136,20 @@ class Judge:
         inside.log_time_s = header.log_time_us / 1e6
         try:
             action = self.app.methods[call.method](state, *call.args)
-        except Exception as error:
+        except BaseException as error:
+            let_ctrl_c_through(error)
             action = error
         finally:
             inside.log_time_s = None
         if action is None:
             return None, state
-        if isinstance(action, Exception):
+        if isinstance(action, BaseException):
             return Rejection(type(action).__name__, str(action)), state
         packed = values.encode(action)
         try:
             return packed, self._reduce(state, values.decode_trusted(packed))
-        except Exception as error:
+        except BaseException as error:
+            let_ctrl_c_through(error)
             return Rejection(type(error).__name__, str(error), by_reducer=True), state
 
     def _is_fickle(self, state: Any, call: Call, header: Header, first: Outcome) -> bool:

@@ -36,6 +36,7 @@ class Code(StrEnum):
     UNKNOWN_METHOD = "unknown-method"  # the call at `sequence`, and with it the whole frame
     BAD_ARGUMENTS = "bad-arguments"  # likewise
     GONE = "gone"  # what was asked for is no longer kept, or not there: ask anew
+    NO_ENCODING = "no-encoding"  # the state is none that could be read by anybody
 
 
 class Rejection(Struct, array_like=True, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from conflux.node.leadership import Leadership
+from conflux.node.slowness import Slowness
 from conflux.raft.entry import Entry, Kind
 from conflux.store.machine import Machine, fold
 from conflux.store.records import noop_payload
@@ -65,6 +66,7 @@ class FakeReplica:
         self.raft = FakeRaft()
         self.machine = machine
         self.agreed = None
+        self.slowness = Slowness(1.0)
 
 
 class Cluster:

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from conflux.node.clock import SystemClock
 from conflux.node.replica import Replica
+from conflux.node.slowness import Slowness
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.options import Options
 from conflux.storage.lmdb_storage import LmdbStorage
@@ -80,6 +81,7 @@ def test_each_entry_is_read_once_though_one_is_folded_at_a_time(tmp_path: Path) 
         send=lambda envelope: None,
         observer=Silent(),  # type: ignore[arg-type]
         slow_disk_s=1.0,
+        slowness=Slowness(1.0),
     )
     replica.flush()
     slices = 0

@@ -16,6 +16,7 @@ from conflux.app import App
 from conflux.node.clock import Clock
 from conflux.node.leadership import Leadership, Request
 from conflux.node.origin import Origin
+from conflux.node.slowness import Slowness
 from conflux.raft.configuration import Configuration
 from conflux.raft.core import Raft
 from conflux.raft.effects import (
@@ -90,6 +91,7 @@ class ScriptNode(Node):
         self.leadership_of_store: Leadership | None = None
         self.parked: list[tuple[Origin, Request]] = []
         self.agreed = None  # nobody compares hashes here
+        self.slowness = Slowness(1.0)
         self.machine = Machine.initial(self.app) if self.app else None
         self.agreed = None  # no guard is here, so no hash is ever a majority's
         self.raft = Raft(
