@@ -100,6 +100,10 @@ class App(Generic[State, Action]):
             found.append("the app has no reducer (decorate one with @app.reducer)")
         if not self.methods:
             found.append("the app has no method (decorate one with @app.method)")
+        if not isinstance(self.name, str):
+            found.append("the app's name must be a str")
+        if not all(isinstance(name, str) for name in self.methods):
+            found.append("each method's name must be a str")
         if (self.dump is None) != (self.load is None):
             there, missing = ("load", "dump") if self.dump is None else ("dump", "load")
             found.append(f"the app has {there} and no {missing}: give both, or neither")

@@ -86,6 +86,8 @@ class Client:
     ) -> None:
         from conflux.transport.zeromq_client import ZeroMQClientChannel
 
+        if isinstance(endpoints, str):
+            raise OptionsError(f"endpoints is a list of addresses, not {endpoints!r}")
         key_file = None if key is None or isinstance(key, ClusterKey) else Path(key)
         found = find(
             cluster=cluster,

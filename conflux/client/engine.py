@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -108,7 +109,7 @@ class Engine:
         self._watches: dict[int, WatchFeed] = {}
         self._ask_members_s = time.monotonic() + MEMBERS_FIRST_SECONDS
         self._woken = False
-        self._error: ConfluxError | None = None  # why the thread ended, if it wasn't told to
+        self._over: ConfluxError | None = None  # what everybody is told from now on: the thread ends, or has ended
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conflux-client", daemon=True)
         self._thread.start()
@@ -117,15 +118,11 @@ class Engine:
 
     def run_soon(self, job: Callable[[float], None]) -> None:
         """Run a job in the engine's thread; it gets the time."""
-        self._check_running()
-        self._jobs.append(job)
-        self._wake()
+        self._hand_over(self._jobs, job)
 
     def submit(self, call: Call) -> None:
         """Perform a call."""
-        self._check_running()
-        self._submitted.append(call)
-        self._wake()
+        self._hand_over(self._submitted, call)
 
     def ask(self, make: Callable[[int], Any], address: str | None = None) -> Asked:
         """Ask until it is answered, or its future is cancelled."""
@@ -175,12 +172,13 @@ class Engine:
         """End a watch."""
 
         def job(now_s: float) -> None:
-            if self._watches.pop(feed.number, None):
+            if self._watches.pop(feed.number, None) and self._over is None:
                 if feed.over_gap is not None:
                     feed.over_gap.future.cancel()
                 self.link.send_to(feed.address, Unwatch(feed.number))
 
-        self.run_soon(job)
+        if self._over is None:
+            self.run_soon(job)
 
     def close(self, error: ConfluxError) -> None:
         """End: whoever still waits is told."""
@@ -190,7 +188,7 @@ class Engine:
                 self.link.send(CloseSession(self._requester.session))
             self._end(error)
 
-        if self._error is None:
+        if self._over is None:
             self.run_soon(job)
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -202,25 +200,36 @@ class Engine:
             self._turns()
         except BaseException as error:  # a bug: nobody must wait for a thread that is gone
             _log.critical("the client stops", exc_info=True)
-            self._error = ConfluxError(f"the client stopped: {type(error).__name__}: {error}")
-            self._end(self._error)
+            self._end(ConfluxError(f"the client stopped: {type(error).__name__}: {error}"))
         finally:
             self._channel.close()
 
     def _end(self, error: ConfluxError) -> None:
-        """Tell all who wait."""
+        """Tell all who wait, and whoever comes from now on."""
+        self._over = error
         self._requester.close(error)
-        while self._submitted:
-            self._submitted.popleft().tell(error)
-        for asked in self._asked.values():
-            _fail(asked.future, error)
-        for feed in self._watches.values():
-            feed.committed.put(error)
+        self._tell_the_late(error)
         self._closing.set()
 
-    def _check_running(self) -> None:
-        if self._error is not None:
-            raise self._error
+    def _tell_the_late(self, error: ConfluxError) -> None:
+        """Who came in while the thread was ending waits for nobody else."""
+        with contextlib.suppress(IndexError):  # another thread was quicker
+            while self._submitted:
+                self._submitted.popleft().tell(error)
+            while self._jobs:
+                self._jobs.popleft()(time.monotonic())
+        for asked in [*self._asked.values()]:
+            _fail(asked.future, error)
+        for feed in [*self._watches.values()]:
+            feed.committed.put(error)
+
+    def _hand_over(self, queue_: deque[Any], item: Any) -> None:
+        if self._over is not None:
+            raise self._over
+        queue_.append(item)
+        self._wake()
+        if self._over is not None:
+            self._tell_the_late(self._over)
 
     def _turns(self) -> None:
         while not self._closing.is_set():

@@ -33,6 +33,7 @@ from conflux.raft.effects import RoleChanged
 from conflux.storage.archive import refuse_inside
 from conflux.store.dumps import state_of
 from conflux.store.past import PastState
+from conflux.transport.address import Address
 from conflux.transport.interface import Channel
 from conflux.transport.keys import ClusterKey
 from conflux.transport.memory import MemoryChannel, MemoryHub
@@ -105,7 +106,7 @@ class Conflux:
         election_timeout_ms: tuple[int, int] = (300, 500),
         heartbeat_interval_ms: int = 50,
     ) -> None:
-        app = app or App(methods, reduce)
+        app = App(methods, reduce) if app is None else app
         spec = _channel_spec(channel)
         in_memory = spec.get("name") == "memory" and data_dir is None
         options = _check(
@@ -113,7 +114,7 @@ class Conflux:
             id,
             cluster_size,
             spec,
-            _archive_problems(archive, in_memory),
+            [*_place_problems(data_dir), *_archive_problems(archive, in_memory), *_peers_problems(peers, spec)],
             cluster=cluster,
             election_timeout_ms=election_timeout_ms,
             heartbeat_interval_ms=heartbeat_interval_ms,
@@ -239,6 +240,8 @@ class Conflux:
         self._check_usable()
         if event not in EVENTS:
             raise OptionsError(f"there is no event {event!r}: there are {', '.join(EVENTS)}")
+        if not callable(callback):
+            raise OptionsError(f"{callback!r} can't be called")
         return self._dispatcher.on(event, callback)
 
     def is_leader(self) -> bool:
@@ -364,13 +367,13 @@ def _channel_spec(channel: str | Mapping[str, Any] | Channel) -> dict[str, Any]:
         return {"name": channel}
     if isinstance(channel, Mapping):
         return dict(channel)
-    return {"name": "own", "channel": channel}
+    return {"name": "own" if isinstance(channel, Channel) else repr(channel), "channel": channel}
 
 
 def _check(
     app: App[Any, Any], label: str | None, size: int, spec: dict[str, Any], others: list[str], **options: Any
 ) -> NodeOptions:
-    problems = [*app.problems(), *others]
+    problems = [*app.problems(), *others] if isinstance(app, App) else ['"app" must be a conflux.App', *others]
     if not label:
         problems.append('"id" is required')
     if not size:
@@ -391,6 +394,24 @@ def _check(
     if problems:
         raise OptionsError(f"Invalid options: {'; '.join(problems)}")
     return checked
+
+
+def _place_problems(data_dir: object) -> list[str]:
+    is_path = data_dir is None or isinstance(data_dir, str | os.PathLike)
+    return [] if is_path else ['"data_dir" must be a path']
+
+
+def _peers_problems(peers: object, spec: dict[str, Any]) -> list[str]:
+    if not isinstance(peers, tuple | list) or not all(isinstance(peer, str) for peer in peers):
+        return ['"peers" must be a list of addresses']
+    problems = []
+    for peer in peers if spec.get("name") == "zeromq" else ():
+        try:
+            if not Address.parse(peer).is_dialable:
+                problems.append(f"nobody can dial the peer {peer}")
+        except OptionsError as error:
+            problems.append(str(error).rstrip("."))
+    return problems
 
 
 def _archive_problems(archive: object, in_memory: bool) -> list[str]:

@@ -7,9 +7,10 @@ in the order they were sent. Nothing here ever waits but `poll`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Channel(Protocol):
     """One node's end of a channel. Its owner's thread uses it; only `wake` may be called from another."""
 

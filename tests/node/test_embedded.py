@@ -334,11 +334,20 @@ def test_bad_options_are_one_error_that_lists_all(open_):
         ({"id": "a b"}, "id 'a b' must match"),
         ({"cluster_size": 10}, "cluster size 10 must be 1 to 9"),
         ({"cluster_size": -1}, "cluster size -1"),
+        ({"channel": None}, "channel 'None' is unknown"),
+        ({"peers": "127.0.0.1:7420"}, '"peers" must be a list of addresses'),
+        ({"peers": [7]}, '"peers" must be a list of addresses'),
+        ({"channel": "zeromq", "peers": ["rubbish"]}, "'rubbish' is not an address"),
+        ({"channel": "zeromq", "peers": ["0.0.0.0:7420"]}, "nobody can dial the peer 0.0.0.0:7420"),
+        ({"data_dir": 5}, '"data_dir" must be a path'),
+        ({"app": ["append"]}, '"app" must be a conflux.App'),
+        ({"app": conflux.App({"f": str}, max, name=5)}, "the app's name must be a str"),  # type: ignore[arg-type]
+        ({"app": conflux.App({5: str}, max)}, "each method's name must be a str"),  # type: ignore[dict-item]
     ],
 )
 def test_an_option_that_is_wrong_is_named(options, problem):
     with pytest.raises(OptionsError, match=problem):
-        conflux.Conflux(list_app, **{"id": "a", "cluster_size": 1, "channel": "memory"} | options)
+        conflux.Conflux(**{"app": list_app, "id": "a", "cluster_size": 1, "channel": "memory"} | options)
 
 
 @pytest.mark.parametrize(
