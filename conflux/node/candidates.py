@@ -8,12 +8,14 @@ from conflux import limits
 from conflux.wire.peers import Candidate
 
 SILENT_SECONDS = 5.0  # one that isn't heard for so long is none any more
+PASS_ON_SECONDS = 0.5  # it greets every member many times a second: the leader need not hear of each
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
     candidate: Candidate
     at_s: float
+    passed_on_s: float
 
 
 class Candidates:
@@ -22,11 +24,15 @@ class Candidates:
     def __init__(self) -> None:
         self._heard: dict[str, _Heard] = {}
 
-    def hear(self, candidate: Candidate, now_s: float) -> None:
-        """One says that it is there."""
+    def hear(self, candidate: Candidate, now_s: float) -> bool:
+        """One says that it is there. True where that is to be passed on to the leader, which may not have heard it."""
         identity = candidate.founder.identity
-        if identity in self._heard or len(self._heard) < limits.CANDIDATES_MAX:
-            self._heard[identity] = _Heard(candidate, now_s)
+        before = self._heard.get(identity)
+        if before is None and len(self._heard) >= limits.CANDIDATES_MAX:
+            return False
+        is_news = before is None or before.candidate != candidate or now_s - before.passed_on_s >= PASS_ON_SECONDS
+        self._heard[identity] = _Heard(candidate, now_s, now_s if before is None or is_news else before.passed_on_s)
+        return is_news
 
     def all(self, now_s: float) -> list[Candidate]:
         """Those who are still there, by label."""

@@ -484,9 +484,9 @@ class Node:
 
     def _candidate_heard(self, candidate: Candidate) -> None:
         """A node wants to join: the leader decides."""
-        self.candidates.hear(candidate, self.now_s())
+        is_news = self.candidates.hear(candidate, self.now_s())
         leader = self.replica.raft.leader if self.replica is not None else None
-        if leader is not None and leader != self.directory.self.identity:
+        if is_news and leader is not None and leader != self.directory.self.identity:
             self.links.send(leader, candidate)
 
     def _label_of(self, identity: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from conflux import limits
 from conflux.node import changes as changes_module
 from conflux.node.candidates import Candidates
 from conflux.wire.clients import Change, Changed, ChangeMembers, Code, Refused
-from conflux.wire.peers import Candidate, Founder
+from conflux.wire.peers import PEERS, Candidate, Founder
 from tests.node.harness import World, label_of
 from tests.node.test_members import all_see, change, voters
 
@@ -131,3 +132,25 @@ def test_those_who_wait_to_join_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         candidates.hear(candidate(label, IDENTITY[label]), 0.0)
     candidates.hear(candidate("d", IDENTITY["d"]), 1.0)
     assert [each.founder.label for each in candidates.all(1.0)] == ["d"]
+
+
+def test_a_node_that_waits_is_passed_on_when_it_is_new_or_has_changed_and_else_now_and_then():
+    candidates = Candidates()
+    waits = candidate("d", IDENTITY["d"])
+    assert candidates.hear(waits, 0.0)
+    assert not any(candidates.hear(waits, now_s) for now_s in (0.05, 0.2, 0.45))
+    assert candidates.hear(waits, 0.5) and not candidates.hear(waits, 0.55)
+    assert candidates.hear(structs.replace(waits, address="at-new"), 0.56)
+
+
+def test_a_node_that_waits_costs_the_leader_few_frames(monkeypatch):
+    world = World(5)
+    leader = world.leader()
+    frames = []
+    take = leader.gate.take
+    monkeypatch.setattr(leader.gate, "take", lambda data, now_s: frames.append(data) or take(data, now_s))
+    world.join("f")
+    world.run(5.0)
+    heard = [PEERS.decode_from_peer(frame).message for frame in frames]
+    passed_on = sum(isinstance(message, Candidate) for message in heard)
+    assert 4 * 8 <= passed_on <= 4 * 12, "each of the four others says so twice a second"
