@@ -243,7 +243,7 @@ class Client:
         Where what comes next is compacted away, first a Committed with `gap`: its `state` at its `revision` stands for
         all before, and the watch goes on behind it.
         """
-        return (item for item in self.watch_from(from_revision) if isinstance(item, Committed))
+        return self.watch_from(from_revision).committed()
 
     def watch_from(self, from_revision: int | None, *, timeout: float | None = None) -> Watching:
         """As `watch`, but first the revision that it begins with, once a node has answered.

@@ -15,9 +15,9 @@ from typing import Any
 
 from conflux import limits
 from conflux.client.asked import ASK_AGAIN_SECONDS, PAUSE_SECONDS, Asked
-from conflux.client.committed import Committed, from_event, gap_at
 from conflux.client.link import Link
 from conflux.client.requester import Call, Requester
+from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
 from conflux.errors import ConfluxError, MalformedValue, NoLeader, Unreachable
 from conflux.transport.interface import ClientChannel
 from conflux.wire.clients import (
@@ -53,43 +53,8 @@ FRAMES_MAX = 1024
 MEMBERS_FIRST_SECONDS = 0.5  # a client that lives so long asks who else there is
 MEMBERS_SECONDS = 1.0  # and again, while it has something to do: the only one that it knows may be gone then
 WAIT_SECONDS_MAX = 0.5
-WATCH_RENEW_SECONDS = 2.0
 NOBODY_LEADS_SECONDS = 0.05  # then what was lost with the leader goes out again
 WATCH_SILENT_SECONDS = 3.0  # a node that told nothing for so long is left for another
-
-
-class WatchFeed:
-    """One watch: committed actions as they arrive, without a repeat, and a gap only where it is told."""
-
-    def __init__(self, number: int, from_revision: int) -> None:
-        self.number = number
-        self.next_revision = from_revision  # 0: wherever the node is when it answers first
-        self.committed: queue.SimpleQueue[Committed | ConfluxError | int] = queue.SimpleQueue()
-        self.address = ""
-        self._is_answered = False
-        self.renew_s = 0.0
-        self.heard_s = 0.0
-        self.over_gap: Asked | None = None  # the read of the state that stands for what is held nowhere
-
-    def take(self, events: Events) -> None:
-        """Take what a node tells, leaving out what was seen."""
-        if not self.next_revision:
-            self.next_revision = events.events[0].revision if events.events else events.revision + 1
-        if not self._is_answered:
-            self._is_answered = True
-            self.committed.put(self.next_revision)
-        for event in events.events:
-            if event.revision == self.next_revision:
-                self.committed.put(from_event(event))
-                self.next_revision += 1
-
-    def take_gap(self, revision: int, state: Any) -> None:
-        """Go on behind a state that stands for all before it."""
-        self.next_revision = revision + 1
-        if not self._is_answered:
-            self._is_answered = True
-            self.committed.put(self.next_revision)
-        self.committed.put(gap_at(revision, state))
 
 
 class Engine:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from conflux.client.client import ReadConsistency, Wait
 from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
 from conflux.client.requester import Result
+from conflux.client.watching import WatchFeed, Watching
 from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, NotReady, OptionsError
 from conflux.node.clock import SystemClock
@@ -227,6 +228,17 @@ class Conflux:
         """
         return self.on("committed", callback)
 
+    def watch(self, from_revision: int | None = None) -> Iterator[Committed]:
+        """Committed actions, each once and in order, from a revision on (default: from this call on), until `close`.
+
+        Where what comes next is compacted away on this node, first a Committed with `gap`: its `state` at its
+        `revision` stands for all before, and the watch goes on behind it.
+        """
+        self._check_usable()
+        feed = self._caller.watch(0 if from_revision is None else revision_of(from_revision))
+        self._check_caller()
+        return Watching(feed, end=self._end_watch).committed()
+
     def on(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Call `callback` at an event.
 
@@ -295,6 +307,10 @@ class Conflux:
         self._caller.submit(make_call(method, args, timeout, answer, wait=wait))
         self._check_caller()
         return answer
+
+    def _end_watch(self, feed: WatchFeed) -> None:
+        if not self._loop.ended.is_set():
+            self._caller.unwatch(feed)
 
     def _check_caller(self) -> None:
         """The loop may have ended just before it was handed something: then nobody else would answer."""

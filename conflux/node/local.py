@@ -12,11 +12,24 @@ from typing import Any
 from conflux import limits
 from conflux.client.asked import unreadable
 from conflux.client.requester import Call, Requester
+from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
 from conflux.errors import ConfluxError, MalformedValue
 from conflux.node.clock import Clock
 from conflux.node.node import Node
 from conflux.node.origin import HERE
-from conflux.wire.clients import Code, Consistency, LeaderIs, Read, ReadMore, Refused, StatePart
+from conflux.wire.clients import (
+    Code,
+    Consistency,
+    Events,
+    Gap,
+    LeaderIs,
+    Read,
+    ReadMore,
+    Refused,
+    StatePart,
+    Unwatch,
+    Watch,
+)
 from conflux.wire.state_decoder import decode_state
 
 StateDone = Callable[[Any], None]  # takes the state, or the error
@@ -37,7 +50,7 @@ class _Read:
 
 
 class LocalCaller:
-    """Used by the loop's thread, but for `submit` and `run_soon`, which any thread may call."""
+    """Used by the loop's thread, but for `submit`, `run_soon`, `watch` and `unwatch`, which any thread may call."""
 
     def __init__(self, node: Node, clock: Clock) -> None:
         self._node = node
@@ -49,6 +62,7 @@ class LocalCaller:
         self._reads: dict[int, _Read] = {}
         self._again: list[tuple[float, _Read]] = []  # reads that no leader confirmed, and when to ask again
         self._numbers = count(READ_NUMBERS_FROM)
+        self._watches: dict[int, WatchFeed] = {}
         self._woken = False
         self._thread = 0  # the loop's, once it turns
         node.on_local_message = self._receive
@@ -62,6 +76,21 @@ class LocalCaller:
         """Run a job in the loop's thread, from any thread."""
         self._jobs.append(job)
         self._wake()
+
+    def watch(self, from_revision: int) -> WatchFeed:
+        """Begin a watch, from any thread: from a revision on, or with 0 from now on."""
+        feed = WatchFeed(next(self._numbers), from_revision)
+        self.run_soon(lambda: self._watches.__setitem__(feed.number, feed))
+        return feed
+
+    def unwatch(self, feed: WatchFeed) -> None:
+        """End a watch, from any thread."""
+
+        def job() -> None:
+            if self._watches.pop(feed.number, None) is not None:
+                self._node.handle(HERE, Unwatch(feed.number))
+
+        self.run_soon(job)
 
     def turn(self) -> None:
         """Hand what came in to the node; called before the node's turn."""
@@ -78,6 +107,10 @@ class LocalCaller:
         self._again = [(when_s, read) for when_s, read in self._again if when_s > now_s]
         for read in due:
             self._ask(read)
+        for feed in self._watches.values():
+            if feed.renew_s <= now_s:
+                feed.renew_s = now_s + WATCH_RENEW_SECONDS
+                self._node.handle(HERE, Watch(feed.number, feed.next_revision))
 
     def wait_s(self) -> float:
         """How long until there is something to do by itself."""
@@ -86,6 +119,7 @@ class LocalCaller:
         now_s = self._clock.monotonic_s()
         waits = [limits.WATCH_LEASE_SECONDS, self._requester.wait_s(now_s)]
         waits += [max(0.0, when_s - now_s) for when_s, _ in self._again]
+        waits += [max(0.0, feed.renew_s - now_s) for feed in self._watches.values()]
         return min(wait for wait in waits if wait is not None)
 
     def close(self, error: ConfluxError) -> None:
@@ -100,6 +134,9 @@ class LocalCaller:
             read.done(error)
         self._reads.clear()
         self._again.clear()
+        for feed in self._watches.values():
+            feed.committed.put(error)
+        self._watches.clear()
 
     def _wake(self) -> None:
         """End the loop's wait: not where it is the loop's own thread that has something new, since it looks first."""
@@ -134,6 +171,14 @@ class LocalCaller:
                 self._reads.pop(message.request).done(unreadable(message.message))
             case Refused() if message.request in self._reads:
                 self._again.append((now_s + ASK_AGAIN_SECONDS, self._reads.pop(message.request)))
+            case Events() if message.watch in self._watches:
+                self._watches[message.watch].take(message)
+            case Gap() if message.watch in self._watches:
+                feed, machine = self._watches[message.watch], self._node.machine
+                feed.take_gap(machine.revision, machine.state)
+                feed.renew_s = now_s  # go on behind it
+            case Refused() if message.request in self._watches:
+                self._watches[message.request].renew_s = now_s + ASK_AGAIN_SECONDS
             case LeaderIs(resend=True):
                 self._requester.restart(now_s)
             case _:

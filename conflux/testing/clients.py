@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from conflux.client.asked import ASK_AGAIN_SECONDS
 from conflux.client.committed import Committed
-from conflux.client.engine import WATCH_RENEW_SECONDS, WATCH_SILENT_SECONDS, WatchFeed
+from conflux.client.engine import WATCH_SILENT_SECONDS
 from conflux.client.link import Link
 from conflux.client.requester import Call as Submitted
 from conflux.client.requester import Requester, Result
+from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
 from conflux.errors import Closed
 from conflux.testing.clock import SimulatedClock
 from conflux.testing.history import Call, Read, Watched
