@@ -75,6 +75,7 @@ UNREACHABLE: dict[tuple[str, str], str] = {
         "a leader probes from its no-op at most, so there is always an entry to send; kept for when a log begins later"
     ),
     ("raft/sanity.py", "case VoteReply() | TimeoutNow():"): LAST_OF_ALL,
+    ("storage/lmdb_storage.py", "if self._pid != os.getpid():"): FORKED,
     ("storage/lock.py", "for lock in list(_held):"): FORKED,
     ("storage/lock.py", "lock.release()"): FORKED,
     ("store/machine.py", "case MembersChanged():"): LAST_OF_ALL,
