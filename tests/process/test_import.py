@@ -5,19 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import conflux
 
-PROGRAM = """
-import conflux
-for name in conflux.__all__:
-    print(getattr(conflux, name).__name__.rpartition(".")[2])
-try:
-    conflux.Confluence
-except AttributeError as error:
-    print(error)
-"""
+
+def said_by(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout.strip()
 
 
-def test_whoever_imports_the_package_alone_has_all_its_names_and_no_others() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines() == [*conflux.__all__, "module 'conflux' has no attribute 'Confluence'"]
+@pytest.mark.parametrize("name", conflux.__all__)
+def test_whoever_imports_the_package_alone_has_its_names(name: str) -> None:
+    assert said_by(f"import conflux; print(conflux.{name}.__name__)").rpartition(".")[2] == name
+
+
+def test_whoever_imports_the_package_alone_has_no_other_names() -> None:
+    program = "import conflux\ntry: conflux.Confluence\nexcept AttributeError as error: print(error)"
+    assert said_by(program) == "module 'conflux' has no attribute 'Confluence'"
