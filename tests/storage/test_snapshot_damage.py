@@ -84,6 +84,15 @@ def break_root(snapshot: Path, tree: bytes) -> None:
         file.write(b"\0\0")
 
 
+def refuses_twice(storage: LmdbStorage, sentence: str) -> None:
+    """LMDB opens a file once in a process: a refusal has closed it, even while somebody still holds the error."""
+    with pytest.raises(SnapshotDamaged, match=sentence) as caught:
+        storage.snapshots.open(20)
+    with pytest.raises(SnapshotDamaged, match=sentence):
+        storage.snapshots.open(20)
+    assert caught.value.__traceback__ is not None
+
+
 FOREIGN = checked(b"foreign\0" + layout.encode_header(NEWEST)[8:-4])
 DAMAGED_HEADS = {
     "no header": (HEADER, None, "the header of the snapshot is missing"),
@@ -101,9 +110,7 @@ def test_H9_a_head_that_is_not_what_was_written_is_named_and_at_a_restart_an_old
 ) -> None:
     key, value, sentence = DAMAGED_HEADS[what]
     write_value(newest, META, key, value)
-    for _ in range(2):  # the first refusal has closed what it opened
-        with pytest.raises(SnapshotDamaged, match=sentence):
-            storage.snapshots.open(20)
+    refuses_twice(storage, sentence)
     assert not storage.snapshots.is_whole(20)
     again = restarted(storage, newest)
     assert indices(again) == [10]
@@ -151,11 +158,10 @@ def test_H9_pages_that_break_under_a_running_node_are_damage_and_no_crash(
 ) -> None:
     before = (newest / DATA_FILE).read_bytes()
     break_root(newest, tree)
-    with pytest.raises(SnapshotDamaged, match="20-1"):
-        storage.snapshots.open(20)
+    refuses_twice(storage, "20-1")
     assert not storage.snapshots.is_whole(20)
     (newest / DATA_FILE).write_bytes(before)
-    assert storage.snapshots.is_whole(20)  # the refusals have closed what they opened
+    assert storage.snapshots.is_whole(20)
 
 
 def test_H9_pages_that_break_under_a_reader_are_damage_and_no_crash(storage: LmdbStorage, newest: Path) -> None:
