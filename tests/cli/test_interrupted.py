@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+import conflux
+
 # Stands in for a library that takes long to load: Ctrl-C comes at its first line, in every run.
 INTERRUPTS = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+# The same, and then the library itself, for whom that has not ended.
+INTERRUPTS_AND_LOADS = INTERRUPTS + "import sys\nsys.path.remove({place!r})\ndel sys.modules['click']\nimport click\n"
 COMMANDS = [["status"], ["perform", "append", "x"], ["watch"], ["state"], ["wait"], ["logs"], ["--help"]]
 
 
@@ -18,9 +23,13 @@ def interrupted_in(module: str, arguments: list[str], place: Path) -> subprocess
     """Run a command that is interrupted when it loads `module`."""
     (place / f"{module}.py").write_text(INTERRUPTS)
     command = [sys.executable, "-m", "conflux", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(place), "CONFLUX_DATA_DIR": str(place)}
-    environment |= {"CONFLUX_ENDPOINT": "127.0.0.1:9", "CONFLUX_TIMEOUT": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment(place), capture_output=True, text=True, timeout=60, check=False)
+
+
+def environment(place: Path) -> dict[str, str]:
+    """One in which modules of `place` come before all libraries, and nobody answers."""
+    where = {"PYTHONPATH": str(place), "CONFLUX_DATA_DIR": str(place)}
+    return os.environ | where | {"CONFLUX_ENDPOINT": "127.0.0.1:9", "CONFLUX_TIMEOUT": "1"}
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
@@ -33,3 +42,18 @@ def test_an_interrupt_before_anything_is_loaded_says_nothing(arguments: list[str
 def test_an_interrupt_while_a_command_is_loaded_says_nothing(arguments: list[str], tmp_path: Path) -> None:
     ran = interrupted_in("zmq" if arguments[0] != "start" else "msgspec", arguments, tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+def test_an_interrupt_that_a_script_keeps_from_its_background_is_not_heard(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text(INTERRUPTS_AND_LOADS.format(place=str(tmp_path)))
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "conflux", "--version"]
+    ran = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"conflux {conflux.__version__}\n", "")
+
+
+def test_the_command_that_pip_installs_is_the_same(tmp_path: Path) -> None:
+    (entry,) = entry_points(group="console_scripts", name="conflux")
+    script = f"import sys; from {entry.module} import {entry.attr}; sys.exit({entry.attr}())"
+    command = [sys.executable, "-c", script, "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"conflux {conflux.__version__}\n", "")

@@ -134,6 +134,15 @@ def test_a_strangers_answer_changes_nothing(make, message):
     assert a.hears(message, of="z") == [] and portrait(a) == before
 
 
+@pytest.mark.parametrize("make", ROLES)
+def test_an_append_with_members_that_can_not_be_read_is_dropped_whole(make):
+    a = make(log=[1, 1], term=1)
+    before = portrait(a)
+    sound, unreadable = *entries([1], 3), Entry(4, 1, Kind.MEMBERSHIP, b"no members")
+    message = Append(prev_index=2, prev_term=1, entries=(sound, unreadable), commit_index=4)
+    assert a.hears(message, term=9) == [] and portrait(a) == before
+
+
 @pytest.mark.parametrize("make", [follower, pre_candidate, candidate])
 def test_answers_to_a_leader_mean_nothing_to_another(make):
     a = make(log=[1, 1], term=1)

@@ -7,7 +7,7 @@ import pytest
 from conflux.raft.configuration import Configuration
 from conflux.raft.invariant import InvariantViolated
 from conflux.raft.messages import Accepted, Append, Heartbeat, Rejected, SnapshotOffer
-from tests.raft.harness import Network, Snapshot, append, follower, led
+from tests.raft.harness import LEADER, Network, Snapshot, append, follower, leader, led
 
 ABC = Configuration.of("abc")
 
@@ -89,6 +89,20 @@ def test_installing_answers_the_leader_like_entries():
     c = follower("c", leader="a")
     assert c.install(Snapshot(7, 1, ABC)) == [Accepted(match_index=7)]
     assert (c.commit_index, c.raft.applied_index, c.raft.log.last_index) == (7, 7, 7)
+
+
+def test_a_snapshot_that_is_installed_once_its_leader_is_gone_is_answered_to_nobody():
+    c = follower("c", leader="a")
+    c.hears(SnapshotOffer(index=7, term=1), of="a")
+    c.time_out()
+    assert c.install(Snapshot(7, 1, ABC)) == []
+    assert (c.commit_index, c.raft.log.last_index) == (7, 7)
+
+
+def test_a_leader_fetches_no_snapshot_that_another_offers_in_its_term():
+    a = leader("a", log=(1, 1))
+    assert a.hears(SnapshotOffer(index=9, term=1), of="b") == []
+    assert (a.role, a.offered) == (LEADER, [])
 
 
 def test_H2_a_stale_snapshot_is_answered_with_what_is_committed():

@@ -13,12 +13,13 @@ import lmdb.verify
 import pytest
 
 from conflux import limits
-from conflux.errors import Damaged, DirectoryError, NewerFormat
+from conflux.errors import Damaged, DirectoryError, NewerFormat, StorageFailed
 from conflux.storage import environment as environments
 from conflux.storage import layout
 from conflux.storage.environment import DATA_FILE
 from conflux.storage.layout import HardState
 from conflux.storage.lmdb_storage import LmdbStorage
+from conflux.storage.meta_pages import findings
 from tests.storage.making import Processes, append, entries, entry, read_all, run
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -143,6 +144,30 @@ def test_a_log_that_ends_below_what_was_committed_is_damage(directory: Path) -> 
         LmdbStorage.open(directory, create=False)
 
 
+def test_a_log_that_ends_before_the_snapshot_behind_which_it_begins_is_damage(directory: Path) -> None:
+    state = HardState(term=1, commit_index=400, snapshot_index=400, snapshot_term=1)
+    write_value(directory, layout.META, layout.HARD_STATE, layout.encode_hard_state(state))
+    with pytest.raises(Damaged, match="the log ends at 300, but a snapshot stands at 400"):
+        LmdbStorage.open(directory, create=False)
+
+
+def test_an_entry_that_another_program_has_written_behind_the_log_stops_the_node_before_it_acknowledges(
+    directory: Path,
+) -> None:
+    storage = LmdbStorage.open(directory, create=False)
+    environment = storage._environment
+    with environment.env.begin(write=True) as transaction:
+        transaction.put(layout.entry_key(350), layout.encode_entry(entry(350)), db=environment.log)
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match="the log does not end where it should"):
+            append(storage, entries(301, 302))
+    storage.close()
+    write_value(directory, layout.LOG, layout.entry_key(350), None)
+    again = LmdbStorage.open(directory, create=False)
+    assert again.restored().last_index == 300
+    again.close()
+
+
 def test_an_entry_of_a_term_that_the_node_never_reached_is_damage(directory: Path) -> None:
     write_value(directory, layout.META, layout.HARD_STATE, layout.encode_hard_state(HardState(term=0)))
     with pytest.raises(Damaged, match="entry 300 is of term 1"):
@@ -237,6 +262,66 @@ def test_C6_the_state_before_the_last_transaction_does_not_come_back_unseen(
         assert file.read(8) == number.to_bytes(8, sys.byteorder)
         file.seek(-8, os.SEEK_CUR)
         file.write((number + change).to_bytes(8, sys.byteorder))
+    with pytest.raises(Damaged):
+        LmdbStorage.open(directory, create=False)
+
+
+@pytest.fixture
+def with_many_freed_pages(directory: Path) -> Path:
+    """A directory whose list of free pages is a tree: a reader kept them all while the log went on."""
+    storage = LmdbStorage.open(directory, create=False)
+    reader = storage._environment.env.begin()
+    for index in range(301, 600):
+        append(storage, entries(index, index))
+    reader.abort()
+    storage.close()
+    return directory
+
+
+def free_pages(directory: Path) -> tuple[int, bytes]:
+    """The number of the root page of the newest list of free pages, and what the page holds."""
+    content = (directory / DATA_FILE).read_bytes()
+    _, root = max((number_at(content, at + 144), number_at(content, at + 80)) for at in (0, PAGE_BYTES))
+    return root, content[root * PAGE_BYTES : (root + 1) * PAGE_BYTES]
+
+
+def number_at(content: bytes, place: int, length: int = 8) -> int:
+    return int.from_bytes(content[place : place + length], sys.byteorder)
+
+
+def write_at(directory: Path, place: int, content: bytes) -> None:
+    with (directory / DATA_FILE).open("r+b") as file:
+        file.seek(place)
+        file.write(content)
+
+
+def test_a_list_of_free_pages_of_many_transactions_is_no_damage(with_many_freed_pages: Path) -> None:
+    _, root = free_pages(with_many_freed_pages)
+    assert root[10] & 0x01, "the root is an upper page"
+    storage = LmdbStorage.open(with_many_freed_pages, create=False)
+    assert read_all(storage, 1, 599) == entries(1, 599)
+    append(storage, entries(600, 600))
+    storage.close()
+
+
+def test_C6_a_list_of_free_pages_that_leads_round_in_a_circle_is_damage(with_many_freed_pages: Path) -> None:
+    number, root = free_pages(with_many_freed_pages)
+    last = number_at(root, number_at(root, 12, 2) - 2, 2)  # where the last of its pages is named
+    write_at(with_many_freed_pages, number * PAGE_BYTES + last, number.to_bytes(4, sys.byteorder))
+    assert [
+        text for text in findings(with_many_freed_pages / DATA_FILE) if text.endswith("its list of free pages None")
+    ]
+    with pytest.raises(Damaged):
+        LmdbStorage.open(with_many_freed_pages, create=False)
+
+
+@pytest.mark.parametrize("page", [0, 1])
+@pytest.mark.parametrize(("place", "flags"), [(44, 0x08 | 0x04), (44, 0), (92, 0x04), (92, 0x10)])
+def test_C6_a_tree_whose_flags_were_changed_is_damage_before_lmdb_acts_upon_them(
+    directory: Path, page: int, place: int, flags: int
+) -> None:
+    write_at(directory, page * PAGE_BYTES + place, flags.to_bytes(2, sys.byteorder))
+    assert [text for text in findings(directory / DATA_FILE) if text.startswith(f"meta page {page} has flags")]
     with pytest.raises(Damaged):
         LmdbStorage.open(directory, create=False)
 

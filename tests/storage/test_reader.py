@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import lmdb.verify
 import pytest
 
 from conflux import limits
@@ -83,6 +84,24 @@ def test_it_reads_beside_the_running_node_and_sees_what_it_writes(tmp_path: Path
         assert [each.index for each, _ in reader.entries(1, 100)] == list(range(1, index + 1))
     reader.close()
     node.communicate()
+
+
+def test_a_node_that_is_started_while_its_files_are_looked_at_is_not_taken_for_damage(
+    directory: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written just then looks damaged: here it is found so in every run, once the node has the directory."""
+    nodes = []
+
+    def while_the_node_starts(_file: str, **_: object) -> list[str]:
+        nodes.append(run(processes, "holding", directory))
+        assert nodes[0].stdout.readline() == "open\n"
+        return ["a page that is being written"]
+
+    monkeypatch.setattr(lmdb.verify, "verify", while_the_node_starts)
+    reader = LogReader.open(directory)
+    assert reader.hard_state().last_index == LAST
+    reader.close()
+    nodes[0].communicate()
 
 
 def test_C11_no_read_transaction_stays_open_between_two_entries(directory: Path) -> None:

@@ -118,6 +118,18 @@ def test_blocks_that_changed_places_are_found(tmp_path: Path):
         read_all(tmp_path / "a")
 
 
+def test_a_block_out_of_another_file_is_found_though_its_own_checksum_is_right(tmp_path: Path):
+    for name, content in (("a", b"one"), ("b", b"two")):
+        with ArtefactWriter(tmp_path / name) as writer:
+            writer.write(2, content)
+            writer.write(2, b"the same")
+            writer.finish()
+    ours, other = (tmp_path / "a").read_bytes(), (tmp_path / "b").read_bytes()
+    (tmp_path / "a").write_bytes(ours[:16] + other[16:28] + ours[28:])
+    with pytest.raises(Damaged, match="a does not match its checksum"):
+        read_all(tmp_path / "a")
+
+
 def test_what_follows_the_end_is_found(tmp_path: Path):
     path = saved(tmp_path / "a")
     path.write_bytes(path.read_bytes() + b"x")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conflux import limits
-from conflux.errors import Closed
+from conflux.errors import Closed, Damaged
 from conflux.raft.invariant import InvariantViolated
 from conflux.storage.interface import SnapshotHeader
 from tests.storage.making import append, entries, read_all, take_snapshot
@@ -296,6 +296,14 @@ def test_H1_a_snapshot_that_the_log_does_not_lead_to_is_gone_after_a_restart(
     take_snapshot(place.storage, index, term)
     place.reopen()
     assert indices(place) == [10]
+
+
+def test_H9_a_cut_log_whose_snapshot_is_gone_is_damage(place: Place) -> None:
+    take_snapshot(place.storage, 12, 2)
+    place.storage.install_base(12, 2, keep_log=True)
+    place.storage.snapshots.keep_only(())
+    with pytest.raises(Damaged, match="the log begins after entry 12, and "):
+        place.reopen()
 
 
 def test_a_closed_storage_refuses_all_of_it(place: Place) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from conflux.app import App
+from conflux.errors import Diverged
 from conflux.store import development
 from conflux.wire.clients import Rejection
-from tests.store.harness import Leader, facts
+from tests.store.harness import Leader, facts, folded
 
 
 @pytest.fixture
@@ -79,6 +80,23 @@ def test_what_is_pure_works_as_ever():
     leader = Leader(App({"add": add}, pure))
     leader.perform(leader.open_session(), 0, ("add", 1), ("add", [2]))
     assert leader.machine.state == [1, [2]]
+
+
+@pytest.mark.usefixtures("development_mode")
+def test_a_log_folds_on_a_follower_to_what_it_is_on_the_leader():
+    leader = Leader()
+    session = leader.open_session()
+    leader.perform(session, 0, ("add", 1), (), ("fail",), ("add_once", 1), ("add", [2]))
+    assert facts(folded(leader.entries, leader.app)) == facts(leader.machine)
+
+
+def test_a_follower_in_development_mode_finds_what_the_leader_did_not_look_for(monkeypatch: pytest.MonkeyPatch):
+    leader = Leader(App({"add": add}, in_place))
+    leader.perform(leader.open_session(), 0, ("add", 1))
+    monkeypatch.setattr(development, "is_on", lambda: True)
+    with pytest.raises(Diverged, match=r"at revision 1, .* the reducer changes the state that it is given") as caught:
+        folded(leader.entries, leader.app)
+    assert (caught.value.since_revision, caught.value.revision) == (0, 1)
 
 
 def test_it_is_off_where_python_is_not_in_its_own_development_mode():

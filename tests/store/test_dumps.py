@@ -16,6 +16,7 @@ from conflux.store.machine import Machine
 from conflux.store.replaying import replay
 from conflux.usercode import inside_user_code
 from conflux.wire.clients import Rejection
+from conflux.wire.state_decoder import WINDOW_BYTES
 from conflux.wire.states import digest, encode_slices, encode_state
 from tests.store.harness import Leader
 
@@ -93,6 +94,18 @@ def test_bytes_may_stand_for_a_state():
     app = app_of(lambda state: bytes(state.things), lambda value: Bag(tuple(value)))
     assert copied(app, Bag((1, 2))).things == (1, 2)
     assert b"".join(proven(app, Bag((1, 2)))) == encode_state(b"\x01\x02")
+
+
+def test_a_large_piece_of_a_dump_is_loaded_in_steps_before_the_next_one_is_made():
+    app, state = app_of(), Bag((2.5,) * 5000)
+    encoded = list(encoder_of(app)(state))
+    pieces = proven(app, state)
+    for piece in encoded:
+        assert len(piece) > WINDOW_BYTES
+        assert next(pieces) == piece
+        for _ in range(len(piece) // WINDOW_BYTES):
+            assert next(pieces) == b""  # others go on meanwhile
+    assert not any(pieces)
 
 
 def test_a_machine_comes_back_from_its_snapshot_with_the_apps_own_state():

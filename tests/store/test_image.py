@@ -164,6 +164,28 @@ def test_a_body_with_a_wrong_byte_raises_nothing_but_damaged(data):
         pass
 
 
+def test_a_machine_of_many_sessions_comes_back_and_others_go_on_meanwhile():
+    leader = Leader()
+    turn = leader.turn()
+    for _ in range(3 * image.SESSIONS_PER_STEP):
+        turn.open_session()
+    leader.log(turn)
+    fields, body = keep(leader.machine, leader.app)
+    steps = list(image.decode_slices(fields, [body], leader.app, index=1, term=1, bytes_total=len(body)))
+    assert facts(steps[-1]) == facts(leader.machine)
+    parts = 3 * image.SESSIONS_PER_STEP // image.PARTS_PER_STEP
+    assert steps.count(None) >= parts + 3  # a pause for each few parts, and for each few sessions
+
+
+def test_a_body_whose_answers_belong_to_no_session_is_refused():
+    leader = Leader()
+    leader.perform(leader.open_session(), 0, ("add", "x"))
+    fields, body = keep(leader.machine, leader.app)
+    head_bytes = 4 + int.from_bytes(body[:4])
+    with pytest.raises(Damaged, match="holds 0 sessions, and should hold 1"):
+        restore(fields, body[head_bytes:], leader.machine)
+
+
 def test_a_body_without_some_of_its_sessions_is_refused():
     leader = busy_leader()
     fields, _ = keep(leader.machine, leader.app)

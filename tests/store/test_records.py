@@ -18,6 +18,7 @@ from conflux.store.records import (
     encode_payload,
     header_of,
     method_names,
+    next_revision_of,
     noop_payload,
     records_of,
 )
@@ -76,11 +77,19 @@ def test_a_record_is_written_as_it_was_in_the_first_version(record, golden):
 def test_an_entry_shorter_than_its_header_is_damaged(payload):
     with pytest.raises(Damaged, match="shorter than its header"):
         header_of(payload)
+    with pytest.raises(Damaged, match="shorter than its header"):
+        next_revision_of(payload[:19])  # it ends within the first revision
+
+
+@given(headers)
+def test_the_next_revision_is_told_without_the_rest_of_the_header(header):
+    assert next_revision_of(encode_payload(header, [])) == header.next_revision
 
 
 def test_an_entry_of_a_later_format_is_refused_and_named():
-    with pytest.raises(Damaged, match="format 2, not 1"):
-        header_of(b"\x02" + bytes.fromhex(GOLDEN_HEADER)[1:])
+    for read in (header_of, next_revision_of):
+        with pytest.raises(Damaged, match="format 2, not 1"):
+            read(b"\x02" + bytes.fromhex(GOLDEN_HEADER)[1:])
 
 
 @pytest.mark.parametrize("rest", ["", "c1", "92", "919205", "9192ff00", "919202a163", "a0", "c0", "9190"])

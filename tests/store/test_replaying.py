@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pyrsistent import pvector
 
 from conflux.errors import ConfluxError, Diverged
 from conflux.raft.entry import Entry, Kind
@@ -105,6 +106,24 @@ def test_a_fold_ends_with_the_revision_that_is_wanted():
     beginning = PastState(0, 1, Machine.initial(app).state)
     found = [each.revision for each in fold_some(beginning, a_log()[1], app, 1)]
     assert found == [1, 1]
+
+
+@pytest.mark.parametrize("raised", [OSError("not here"), SystemExit(3)])
+def test_a_state_of_the_past_that_the_reducer_no_longer_folds_is_named_by_its_revision(raised: BaseException):
+    app = make_app()
+    right = app.reduce
+    assert right is not None
+
+    def picky(state: Any, action: Any) -> Any:
+        if action["thing"] == "b":
+            raise raised
+        return right(state, action)
+
+    app.reduce = picky
+    found = fold_some(PastState(0, 1, pvector()), a_log()[1], app, 9)
+    assert next(found).revision == 1
+    with pytest.raises(Diverged, match=f"the reducer raises at revision 2: {type(raised).__name__}: {raised}"):
+        next(found)
 
 
 def test_a_state_of_the_past_is_not_folded_by_another_version():
