@@ -283,7 +283,10 @@ def test_a_full_disk_under_stdout_is_an_error(cluster):
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
     ran = shell("conflux state > /dev/full", cluster.data_dir)
-    assert (ran.status, ran.err) == (1, "error: the system refuses: No space left on device\n")
+    assert (ran.status, ran.err) == (
+        1,
+        "error: the output can't be written: No space left on device. Look at where it goes: the disk may be full.\n",
+    )
 
 
 def test_a_closed_stdout_is_no_error(cluster):

@@ -120,7 +120,7 @@ def test_no_key_is_overwritten(tmp_path):
 
 
 def test_a_key_that_can_not_be_used_is_a_usage_error(two):
-    (two / "open.key").write_text("secret")
+    ClusterKey.generate().save(two / "open.key")
     (two / "open.key").chmod(0o644)
     ran = run(two, "state", "--key", str(two / "open.key"))
     assert ran.status == 2 and "Other users can read" in ran.err and "chmod 600" in ran.err

@@ -60,7 +60,8 @@ def test_what_the_system_refuses_names_the_file():
         Path("/nowhere/at/all").read_bytes()
     except OSError as error:
         found = failure_of(error)
-    assert (found.exit_status, found.as_line()) == (1, "error: /nowhere/at/all: No such file or directory")
+    said = "error: /nowhere/at/all: No such file or directory. See what is there: ls -ld /nowhere/at"
+    assert (found.exit_status, found.as_line()) == (1, said)
 
 
 def test_ctrl_c_is_130_and_a_closed_pipe_is_0(capfd):
