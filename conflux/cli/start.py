@@ -14,7 +14,7 @@ import click
 from conflux.cli import output
 from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
-from conflux.errors import NotReady, OptionsError
+from conflux.errors import ConfluxError, NotReady, OptionsError
 
 if TYPE_CHECKING:
     from conflux.client.client import Client
@@ -141,7 +141,11 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
     launcher = Launcher(_launch_options(settings, data_dir, asked))
     signals = Signals(launcher)
     try:
-        launcher.start()
+        try:
+            launcher.start()
+        except ConfluxError:
+            signals.check()  # a node that a second signal killed can't listen: that is no error
+            raise
         for line in launcher.left:
             click.echo(line, err=True)
         client = _client(settings, data_dir)
