@@ -24,6 +24,10 @@ if "conflux.node.process" in sys.orig_argv:
     time.sleep(600)
 app = conflux.App()
 
+@app.method
+def add(state):
+    return {"type": "add"}
+
 @app.reducer
 def reduce(state, action):
     return state
@@ -78,7 +82,7 @@ def test_a_second_signal_kills_a_node_that_does_not_stop_and_all_is_cleaned_up(s
 def test_two_signals_before_the_nodes_listen_are_no_error(start, tmp_path):
     (tmp_path / "slow.py").write_text(SLOW_TO_IMPORT)
     process = start("--app", "slow:app", "--app-dir", str(tmp_path))
-    wait_until((tmp_path / "begun").exists)
+    wait_until(lambda: (tmp_path / "begun").exists() or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
