@@ -37,7 +37,7 @@ def refused(world: World, what: Change, member: str = "", other: str = "", *, fo
         (Change.ADD, "a", "", "a is a member already"),
         (Change.PROMOTE, "b", "", "b is a voter already"),
         (Change.REMOVE, "z", "", "there is no member z: the members are a, b, c"),
-        (Change.REPLACE, "a", "z", "no node z waits to join"),
+        (Change.REPLACE, "a", "z", "no node 'z' waits to join"),
     ],
 )
 def test_what_can_not_be_is_said(what: Change, member: str, other: str, words: str) -> None:
