@@ -152,7 +152,7 @@ def load_app(spec: str, directory: str | None = None) -> App[Any, Any]:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # whatever a user's module raises while it is imported
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        is_missing = isinstance(error, ModuleNotFoundError) and error.name == module_name.partition(".")[0]
+        is_missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
         hint = "Name its directory with --app-dir." if is_missing else "Mend its module."
         raise ConfluxError(f"the app {spec} can't be imported: {reason}", hint=hint) from error
     app = getattr(module, attribute, None)

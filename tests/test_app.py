@@ -196,6 +196,24 @@ def test_an_app_that_can_not_be_had_is_one_error_that_says_why(directory, name):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("missing", "Name its directory with --app-dir."),
+        ("syntax", "Mend its module."),
+        ("raises", "Mend its module."),
+        ("elsewhere", "Mend its module."),
+    ],
+)
+def test_its_directory_is_asked_for_only_where_its_module_was_not_found(directory, name, hint):
+    source, _ = SOURCES[name]
+    if source is not None:
+        (directory / f"shop_{name}.py").write_text(source)
+    with pytest.raises(ConfluxError) as caught:
+        load_app(f"shop_{name}:app", str(directory))
+    assert caught.value.hint == hint
+
+
 def test_i1_an_import_error_of_several_lines_is_told_in_one(directory):
     (directory / "shop_lines.py").write_text("raise OSError('no such\\nthing')")
     with pytest.raises(ConfluxError) as caught:

@@ -312,7 +312,7 @@ def test_the_fields_of_json_are_those_in_the_docs(tmp_path: Path, stop_at_the_en
     assert set(said("snapshot", "inspect", "a.snapshot")[0]) == fields("snapshot inspect")
     assert set(said("export", "a.log")[0]) == fields("export")
     assert set(said("replay", "a.log")[0]) == fields("replay")
-    said("stop")
+    assert set(said("stop")[0]) == fields("stop")
     ran = run("conflux", "--json", "snapshot", "restore", "a.snapshot", "--cluster", "copy", directory=tmp_path)
     assert set(json.loads(ran.stdout)) == fields("snapshot restore")
     assert set(said("destroy", status=2)[0]) == fields("destroy", 1)

@@ -19,10 +19,12 @@ if __name__ == "__main__":
 import click
 
 from conflux import errors
+from conflux.cli.ending import Interrupted
 from conflux.cli.global_options import GlobalOption
 from conflux.cli.groups import CommandGroup
 from conflux.cli.main import COMMANDS, EXAMPLE, HELP, group
 from conflux.cli.options import Command
+from conflux.cli.output import OutputFailed
 from conflux.errors import ConfluxError
 from conflux.transport.address import PortTaken
 
@@ -36,8 +38,8 @@ STATUSES = {
     4: "not applied: no leader, busy, not ready in time. Nothing was changed",
     5: "rejected by the method or the reducer, or there is no such method. The state was not changed",
     6: "the outcome is not known: the time was over after the call was sent",
-    130: "interrupted by Ctrl-C",
-    143: "ended by SIGTERM",
+    130: "interrupted by Ctrl-C; a `perform` that was on its way says that it may be applied",
+    143: "ended by SIGTERM; the same",
 }
 
 NOTES = {
@@ -110,6 +112,7 @@ ROW: Fields = {
     "sessions": "how many are open",
     "stalls": "how often its loop was blocked for longer than a heartbeat",
     "longest_gap_ms": "the longest time that its loop was blocked",
+    "slow_code": "`{what, seconds}` of the user's code that held up its loop for longest, beyond a heartbeat; or null",
 }
 
 CHANGE: Fields = {
@@ -141,7 +144,7 @@ JSON: dict[str, list[tuple[str, Fields]]] = {
         ),
         ("Without `--detach`, an object as `status` prints it, whenever it changes", {}),
     ],
-    "stop": [("Nothing is printed", {})],
+    "stop": [("One object", {"stopped": "a list of labels: of those that ran"})],
     "wait": [
         (
             "One object",
@@ -412,7 +415,8 @@ ERROR: Fields = {
     "message": "what happened",
     "hint": "what to do; may be empty",
     "exit_status": "the status that the command ends with",
-    "retryable": "true where the same command may be repeated as it is",
+    "retryable": "true where the same command may be repeated as it is; after `OutcomeUnknown` look at the state "
+    "first, since the first call may have been applied",
 }
 
 
@@ -441,7 +445,9 @@ def commands() -> dict[str, Command]:
 def error_classes() -> list[type[ConfluxError]]:
     """Every class of error that a command may end with, in the order of their definition."""
     return [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, ConfluxError)] + [
-        PortTaken
+        PortTaken,
+        OutputFailed,
+        Interrupted,
     ]
 
 
@@ -504,6 +510,9 @@ def _errors() -> Iterator[str]:
     yield "As text an error is one line: `error: MESSAGE. HINT`. With `--json` it is one object on stderr:"
     yield ""
     yield from _table(("field", "holds"), [(f"`{name}`", text) for name, text in ERROR.items()])
+    yield "What nobody foresaw is a bug. With `-v` its traceback stands before the line; with `--json` it is in"
+    yield "one more field, `where`."
+    yield ""
     rows = []
     for each in error_classes():
         says = (inspect.getdoc(each) or "").splitlines()[0]

@@ -93,8 +93,8 @@ def _forget_gone(settings: Settings, nodes: list[LocalNode]) -> None:
         named = next((each for each in manifest.nodes if each.label == node.label), None)
         if named is None:
             continue
-        others_say_so = is_removed_by_others(manifest, settings.cluster_dir, named)
-        if named.join is not None or is_removed(node.directory) or others_say_so:
+        is_gone = named.join is not None or is_removed(node.directory)
+        if is_gone or is_removed_by_others(manifest, settings.cluster_dir, named):
             manifest = manifest.without(node.label)
             manifest.save(settings.cluster_dir)
 

@@ -15,8 +15,10 @@ class Terminated(BaseException):
 
 
 class Interrupted(ConfluxError):
-    """A signal ended a command, and there is something to say about what it had begun."""
+    """A signal ended a command, and there is something to say of what it had begun."""
 
-    def __init__(self, status: int, message: str, hint: str) -> None:
-        super().__init__(f"interrupted: {message}", hint=hint)
-        self.exit_status = status
+    exit_status = INTERRUPTED
+
+    def __init__(self, message: str = "", *, hint: str | None = None, exit_status: int = INTERRUPTED) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = exit_status

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from conflux.cli import output
 from conflux.cli.cluster_status import merge
 from conflux.cli.options import Settings
 
@@ -70,7 +68,8 @@ class LinesView:
             self._shown[node["label"]] = now
 
     def say(self, line: str) -> None:
-        click.echo(line)
+        output.print_line(line)
+        output.flush()
 
     def close(self) -> None:
         pass
@@ -80,16 +79,16 @@ class JsonView:
     """The cluster's status as a JSON line, whenever it changes."""
 
     def __init__(self) -> None:
-        self._last = ""
+        self._last: dict[str, Any] = {}
 
     def show(self, reports: list[dict[str, Any]]) -> None:
-        line = json.dumps(merge(reports))
-        if line != self._last:
-            self._last = line
-            click.echo(line)
+        status = merge(reports)
+        if status != self._last:
+            self._last = status
+            output.print_json(status)
 
     def say(self, line: str) -> None:
-        click.echo(line, err=True)
+        output.complain(line)
 
     def close(self) -> None:
         pass

@@ -84,7 +84,8 @@ def perform(settings: Settings, method: str, args: tuple[str, ...], parse_json: 
             raise
         except (KeyboardInterrupt, Terminated) as end:
             status = INTERRUPTED if isinstance(end, KeyboardInterrupt) else TERMINATED
-            raise Interrupted(status, "the call may or may not be applied", OutcomeUnknown.hint) from None
+            message = "interrupted: the call may or may not be applied"
+            raise Interrupted(message, hint=OutcomeUnknown.hint, exit_status=status) from None
     try:
         _print(settings, method, committed)
     except output.OutputFailed as error:

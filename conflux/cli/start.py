@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from conflux.cli import output
 from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
-from conflux.errors import NotReady, OptionsError
+from conflux.errors import ConfluxError, NotReady, OptionsError
 
 if TYPE_CHECKING:
     from conflux.client.client import Client
@@ -36,7 +36,12 @@ STATUS_SECONDS = 1.0
 )
 @click.option("--cluster-size", "size", type=click.IntRange(1, 9), metavar="N", help="How many nodes form the cluster.")
 @click.option("--local", type=click.IntRange(1, 9), metavar="K", help="How many of them run here.  [default: all]")
-@click.option("--id", "label", metavar="LABEL", help="Start only this node; a new cluster's only node here: its name.")
+@click.option(
+    "--id",
+    "label",
+    metavar="LABEL",
+    help="Start only this node: its label, or the beginning of its id; a new cluster's only node here: its name.",
+)
 @click.option("--bind", metavar="HOST[:PORT]", help="Where to listen; each node takes a port and the next one.")
 @click.option("--advertise", metavar="HOST[:PORT]", help="What other machines dial, if that differs from --bind.")
 @click.option("--peer", "peers", multiple=True, metavar="ADDR", help="Another node's HOST:PORT; may be repeated.")
@@ -136,7 +141,11 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
     launcher = Launcher(_launch_options(settings, data_dir, asked))
     signals = Signals(launcher)
     try:
-        launcher.start()
+        try:
+            launcher.start()
+        except ConfluxError:
+            signals.check()  # a node that a second signal killed can't listen: that is no error
+            raise
         for line in launcher.left:
             click.echo(line, err=True)
         client = _client(settings, data_dir)
@@ -149,7 +158,7 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
         if asked["detach"]:
             raise KeyboardInterrupt from None
         if not settings.json:
-            click.echo("Stopped.")
+            output.print_line("Stopped.")
     except BaseException:
         launcher.stop()
         raise
@@ -189,10 +198,10 @@ def _problems(client: Client) -> str:
 def _print_nodes(settings: Settings, launcher: Launcher) -> None:
     if settings.json:
         for node in launcher.nodes:
-            click.echo(json.dumps(node.row()))
+            output.print_json(node.row())
         return
     for node in launcher.nodes:
-        click.echo(f"{node.label}  {node.endpoint}  pid {node.process.pid}  {node.spec.directory}")
+        output.print_line(f"{node.label}  {node.endpoint}  pid {node.process.pid}  {node.spec.directory}")
 
 
 def _stay(settings: Settings, data_dir: Path, launcher: Launcher, client: Client, check: Any, *, restart: bool) -> None:

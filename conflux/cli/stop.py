@@ -26,4 +26,6 @@ def stop(settings: Settings, named: str | None) -> None:
         output.print_line(f"Stopped {', '.join(stopped)}.")
     else:
         what = f"{label} of the cluster" if label else "Nothing of the cluster"
-        output.note(f"{what} {settings.cluster!r} {'does not run' if label else 'runs'} here.")
+        output.note(
+            f"{what} {settings.cluster!r} {'does not run' if label else 'runs'} here.", verbosity=settings.verbosity
+        )

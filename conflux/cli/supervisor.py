@@ -91,6 +91,7 @@ def supervise(launcher: Launcher, client: Client, view: View, check: Callable[[]
             next_look_s = now_s + LOOK_SECONDS
             view.show(client.status(timeout=STATUS_SECONDS))
         time.sleep(PAUSE_SECONDS)
+    check()  # they may have ended since it was asked for
     view.say("All nodes started here have ended.")
     if any(node.process.returncode for node in launcher.nodes):
         raise ConfluxError("not all of them were stopped", hint="Their log files say why: conflux logs.")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from conflux.errors import ConfluxError, Damaged
+from conflux.errors import ConfluxError, Damaged, DirectoryError
 
 MANIFEST = "cluster.json"
 RUNTIME = "node.json"
@@ -142,10 +143,14 @@ def read_json(path: Path) -> Any:
 
     Raises:
         Damaged: it is no JSON.
+        DirectoryError: the system refuses.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        hint = f"See whose it is: ls -ld {shlex.quote(str(path))}"
+        raise DirectoryError(f"{path} can't be read: {error.strerror}", hint=hint) from error
+    except ValueError as error:
         raise Damaged(f"{path} can't be read: {error}") from error

@@ -266,7 +266,7 @@ def stop_nodes(cluster_dir: Path, label: str | None = None) -> list[str]:
         OSError: a directory can't be looked into: whether a node runs there, nobody can tell. None is stopped then.
     """
     places = sorted(cluster_dir.iterdir()) if cluster_dir.exists() else []
-    directories = [path for path in places if label in (None, path.name) and (path / LOCK_FILE).exists()]
+    directories = [path for path in places if label in (None, path.name) and _holds_lock(path)]
     holders = {directory: pid for directory in directories if (pid := lock_holder(directory)) is not None}
     number = signal.SIGINT if label is None and _is_whole(cluster_dir) else signal.SIGTERM
     for directory, pid in holders.items():
@@ -278,6 +278,15 @@ def stop_nodes(cluster_dir: Path, label: str | None = None) -> list[str]:
                 _signal(directory, pid, signal.SIGKILL)
             time.sleep(0.01)
     return [directory.name for directory in holders]
+
+
+def _holds_lock(directory: Path) -> bool:
+    """Whether a node was ever started there; `Path.exists` would not tell "no" from "not for you"."""
+    try:
+        os.stat(directory / LOCK_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _is_whole(cluster_dir: Path) -> bool:

@@ -29,7 +29,7 @@ _HEAD = struct.Struct(">8sI")
 _CHECKSUM = struct.Struct(">I")
 _BLOCK = struct.Struct(">BII")
 _COVERED = struct.Struct(">QB")  # number and type, which a block's checksum covers too
-_OTHER_COPY = "Use another copy of the file."
+OTHER_COPY = "Use another copy of the file."
 
 
 class ArtefactWriter:
@@ -113,22 +113,22 @@ def read_blocks(path: Path) -> Generator[tuple[int, bytes], None, None]:
             if type_ != END:
                 yield type_, content
             elif content != whole:
-                raise Damaged(f"{path} does not match its checksum", hint=_OTHER_COPY)
+                raise Damaged(f"{path} does not match its checksum", hint=OTHER_COPY)
             number += 1
         if file.read(1):
-            raise Damaged(f"{path} goes on behind its end", hint=_OTHER_COPY)
+            raise Damaged(f"{path} goes on behind its end", hint=OTHER_COPY)
 
 
 def _read_block(path: Path, file: BinaryIO, number: int, hasher: hashlib.blake2b) -> tuple[int, bytes]:
     begin = file.read(_BLOCK.size)
     if len(begin) < _BLOCK.size:
-        raise Damaged(f"{path} is cut short", hint=_OTHER_COPY)
+        raise Damaged(f"{path} is cut short", hint=OTHER_COPY)
     type_, length, checksum = _BLOCK.unpack(begin)
     content = file.read(length) if length <= limits.ARTEFACT_BLOCK_BYTES_MAX else b""
     if len(content) < length <= limits.ARTEFACT_BLOCK_BYTES_MAX:
-        raise Damaged(f"{path} is cut short", hint=_OTHER_COPY)
+        raise Damaged(f"{path} is cut short", hint=OTHER_COPY)
     if len(content) != length or checksum != crc32(content, crc32(_COVERED.pack(number, type_))):
-        raise Damaged(f"{path} is damaged: block {number} does not match its checksum", hint=_OTHER_COPY)
+        raise Damaged(f"{path} is damaged: block {number} does not match its checksum", hint=OTHER_COPY)
     hasher.update(begin)
     hasher.update(content)
     return type_, content
@@ -139,7 +139,7 @@ def _check_head(path: Path, head: bytes) -> None:
         raise Damaged(f"{path} was not written by Conflux", hint="Name a file that a `conflux` command wrote.")
     _, version = _HEAD.unpack_from(head)
     if _CHECKSUM.unpack_from(head, _HEAD.size)[0] != crc32(head[: _HEAD.size]):
-        raise Damaged(f"{path} is damaged: its head does not match its checksum", hint=_OTHER_COPY)
+        raise Damaged(f"{path} is damaged: its head does not match its checksum", hint=OTHER_COPY)
     if version > limits.ARTEFACT_VERSION:
         raise NewerFormat(f"{path} has format {version}; this version of Conflux reads {limits.ARTEFACT_VERSION}")
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from conflux.errors import ConfluxError, Damaged
 from conflux.raft.entry import Entry
 from conflux.storage import layout
-from conflux.storage.artefact import CHUNK, ENTRY, HEADER, ArtefactWriter, read_blocks
+from conflux.storage.artefact import CHUNK, ENTRY, HEADER, OTHER_COPY, ArtefactWriter, read_blocks
 from conflux.storage.interface import SnapshotHeader
 from conflux.storage.snapshot_layout import SnapshotHasher
 
@@ -200,5 +200,5 @@ def _checked(saved: SavedSnapshot, chunks: Iterable[bytes], what: str) -> Iterat
 def _entry(path: Path, content: bytes) -> Entry:
     try:
         return layout.decode_entry(layout.entry_position(content[:8]), memoryview(content)[8:])
-    except (ValueError, IndexError) as error:
-        raise Damaged(f"{path}: an entry does not decode: {error}", hint="") from error
+    except Damaged as error:
+        raise Damaged(f"{path}: {error}", hint=OTHER_COPY) from error

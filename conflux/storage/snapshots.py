@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from conflux.errors import Damaged, NewerFormat, SnapshotDamaged
+from conflux.errors import Damaged, SnapshotDamaged
 from conflux.raft.invariant import invariant
 from conflux.storage import environment as environments
 from conflux.storage.interface import Restored, SnapshotHeader
@@ -172,8 +172,6 @@ class LmdbSnapshots:
         try:
             environments.refuse_damage(self._directory / name)
             environment = SnapshotEnvironment(self._directory / name)
-        except NewerFormat:
-            raise
         except Damaged:
             self._damaged.add(name)
             return

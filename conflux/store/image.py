@@ -236,8 +236,6 @@ class _BodyReader:
 
     def finish(self) -> Generator[None, None, tuple[dict[int, Session], Any]]:
         """Sessions and state; yields while there's more to do."""
-        while self.step():
-            pass
         if not self._in_state:
             raise MalformedValue("the end is missing")
         state = yield from self._state.finish()
@@ -257,6 +255,8 @@ class _BodyReader:
             self._segments[part.id] = []
         elif self._heads:
             self._segments[self._heads[-1].id].append(_segment(part))
+        else:
+            raise MalformedValue("answers stand before the session that they are of")
 
 
 def _part(part: _SessionHead | _SegmentPart) -> bytes:

@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60.0
+
+# Root may read everything: what may not be read needs one who gave that up.
+IS_ROOT = os.geteuid() == 0
+POWERLESS = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all") if IS_ROOT else ()
+needs_powerless = pytest.mark.skipif(
+    IS_ROOT and shutil.which("setpriv") is None, reason="giving up root's rights needs `setpriv`"
+)
 
 
 @dataclass(frozen=True)
@@ -52,10 +62,10 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | more
 
 
-def conflux(*arguments: str, cwd: Path | None = None, **more: str) -> Ran:
-    """Run a command to its end."""
+def conflux(*arguments: str, cwd: Path | None = None, before: Sequence[str] = (), **more: str) -> Ran:
+    """Run a command to its end, under another one where that is said."""
     done = subprocess.run(
-        command_line(*arguments),
+        [*before, *command_line(*arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -122,8 +132,8 @@ class Cluster:
     data_dir: Path
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)  # by label
 
-    def run(self, *arguments: str, **more: str) -> Ran:
-        return conflux(*arguments, CONFLUX_DATA_DIR=str(self.data_dir), **more)
+    def run(self, *arguments: str, before: Sequence[str] = (), **more: str) -> Ran:
+        return conflux(*arguments, before=before, CONFLUX_DATA_DIR=str(self.data_dir), **more)
 
     def start(self, size: int, *options: str) -> None:
         ran = self.run("start", "--cluster-size", str(size), "--detach", "--json", *options)

@@ -7,11 +7,12 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.running import Cluster, Ran, conflux, on_terminal, shell, start, wait_until
+from tests.cli.running import Cluster, Ran, conflux, environment, on_terminal, shell, start, wait_until
 
 ROW = {"id", "label", "role", "term", "commit_index", "applied_revision", "log_hash", "state_hash"}
 ROW |= {"state_hash_revision", "endpoint", "host", "pid", "healthy", "data_dir", "log_file"}
@@ -283,7 +284,39 @@ def test_a_full_disk_under_stdout_is_an_error(cluster):
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full")
     ran = shell("conflux state > /dev/full", cluster.data_dir)
-    assert (ran.status, ran.err) == (1, "error: the system refuses: No space left on device\n")
+    assert (ran.status, ran.err) == (
+        1,
+        "error: the output can't be written: No space left on device. Look at where it goes: the disk may be full.\n",
+    )
+
+
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_a_call_whose_answer_can_not_be_printed_was_committed_all_the_same(cluster, options):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full")
+    cluster.run("perform", "clear")
+    ran = shell(f"conflux perform append kept {options} > /dev/full", cluster.data_dir)
+    message = "the output can't be written: No space left on device"
+    hint = "The call was committed all the same: don't repeat it."
+    if options:
+        assert (ran.error["error"], ran.error["message"], ran.error["hint"]) == ("OutputFailed", message, hint)
+        assert (ran.error["exit_status"], ran.error["retryable"]) == (1, False)
+    else:
+        assert ran.err == f"error: {message}. {hint}\n"
+    assert ran.status == 1 and cluster.run("state").out == '["kept"]\n'
+
+
+def test_a_client_in_a_program_finds_the_nodes_by_the_same_variable(cluster):
+    program = "import conflux\nwith conflux.Client() as client:\n    print(client.get_state() is not None)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(CONFLUX_DATA_DIR=str(cluster.data_dir)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_a_closed_stdout_is_no_error(cluster):

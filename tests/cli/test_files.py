@@ -120,11 +120,34 @@ def test_no_key_is_overwritten(tmp_path):
 
 
 def test_a_key_that_can_not_be_used_is_a_usage_error(two):
-    (two / "open.key").write_text("secret")
+    ClusterKey.generate().save(two / "open.key")
     (two / "open.key").chmod(0o644)
     ran = run(two, "state", "--key", str(two / "open.key"))
     assert ran.status == 2 and "Other users can read" in ran.err and "chmod 600" in ran.err
     assert run(two, "state", "--key", str(two / "missing.key")).status == 2
+
+
+def test_a_file_that_is_no_key_is_called_that_whoever_can_read_it(two):
+    (two / "no.key").write_text("secret")
+    (two / "no.key").chmod(0o644)
+    ran = run(two, "state", "--key", str(two / "no.key"))
+    assert ran.status == 2 and "no.key holds no cluster key" in ran.err and "chmod" not in ran.err
+
+
+# ---- Nodes that are here and do not run ----
+
+
+@pytest.mark.parametrize(("cluster", "said"), [("conflux", "conflux start"), ("shop", "conflux --cluster shop start")])
+def test_where_stopped_nodes_are_here_it_is_said_how_they_are_started(two, cluster, said):
+    (two / "conflux").rename(two / cluster)
+    ran = run(two, "state", "--cluster", cluster, "--timeout", "0.3")
+    assert ran.status == 3 and ran.err.endswith(f". Start those that are here: {said}\n")
+
+
+def test_where_only_the_key_is_here_an_address_is_asked_for(two):
+    (two / "conflux" / "cluster.json").unlink()
+    ran = run(two, "state", "--timeout", "0.3")
+    assert ran.status == 3 and ran.err.endswith(". Name a node with --endpoint HOST:PORT.\n")
 
 
 # ---- destroy ----

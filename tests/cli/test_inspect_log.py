@@ -94,6 +94,21 @@ def test_a_terminal_gets_the_last_fifty_unless_it_asks(tmp_path):
     assert len(inspect(tmp_path).out.splitlines()) == 81
 
 
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (("--from-index", "9"), "9 to the end"),
+        (("--from-index", "5", "--to-index", "4"), "5 to 4"),
+        (("--from-index", "8", "--to-index", "9"), "8 to 9"),
+    ],
+)
+def test_a_range_without_an_entry_is_said(one, options, asked):
+    ran = inspect(one, "--json", *options)
+    assert (ran.status, len(ran.lines)) == (0, 1)
+    assert ran.err == f"no entry of the log is in {asked}: it has 1 to 7\n"
+    assert inspect(one, "-q", *options).err == "" == inspect(one, "--from-index", "7").err
+
+
 def test_colour_is_for_terminals_without_no_color(one):
     where = {"CONFLUX_DATA_DIR": str(one)}
     assert "\033[" in on_terminal("inspect-log", **where)

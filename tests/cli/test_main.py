@@ -58,6 +58,23 @@ def test_without_a_command_it_is_a_usage_error():
     assert conflux() == Ran(2, "", "error: No command was given. See `conflux --help`.\n")
 
 
+# As a script types them whose variable was not set.
+WITHOUT_A_NAME = [
+    ["keygen", ""],
+    ["export", ""],
+    ["export", "a.log", "--archive", ""],
+    ["replay", ""],
+    ["inspect-archive", ""],
+    ["recover", "--from", ""],
+    ["snapshot", "save", ""],
+    ["snapshot", "inspect", ""],
+    ["snapshot", "restore", ""],
+    ["start", "--cluster-size", "1", "--archive", ""],
+    ["--data-dir", "", "state"],
+    ["state", "--key", ""],
+]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -79,6 +96,7 @@ def test_without_a_command_it_is_a_usage_error():
         (["perform", "append", "--timeout"], "requires an argument"),
         (["inspect-log", "--from-index", "0"], "0 is not in the range"),
         (["completion", "tcsh"], "'tcsh' is not one of"),
+        *((arguments, "the name is empty.") for arguments in WITHOUT_A_NAME),
     ],
 )
 def test_a_usage_error_is_one_line_and_status_2(arguments: list[str], said: str):
@@ -135,6 +153,21 @@ def test_endpoints_come_from_the_environment():
     assert ran.status == 3 and "127.0.0.1:9, 127.0.0.1:13" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "said"),
+    [
+        ("nonsense", "'nonsense' is not an address: its port is not in 0..65534"),
+        ("127.0.0.1", "'127.0.0.1' is not an address: its port is not in 0..65534"),
+        ("a:1,b:2", "'a:1,b:2' is not an address: its host is malformed"),
+        ("0.0.0.0:7420", "nobody can dial 0.0.0.0:7420"),
+    ],
+)
+def test_an_endpoint_that_is_no_address_is_a_usage_error(endpoint: str, said: str, tmp_path):
+    ran = conflux("state", "--endpoint", endpoint, CONFLUX_DATA_DIR=str(tmp_path))
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith(f"error: {said}.") and "HOST:PORT" in ran.err
+
+
 def test_an_unexpected_error_is_one_line_and_with_v_a_traceback(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import conflux.cli.identify\n"
@@ -145,8 +178,20 @@ def test_an_unexpected_error_is_one_line_and_with_v_a_traceback(tmp_path):
     ran = conflux("destroy", PYTHONPATH=path)
     assert ran.status == 1
     assert ran.err == "error: ZeroDivisionError: so what. This is a bug: -v shows where it happened.\n"
+    traceback, line = conflux("destroy", "-v", PYTHONPATH=path).err.rsplit("\n", 2)[:2]
+    assert traceback.startswith("Traceback") and line == ran.err.rstrip()
+    ran = conflux("destroy", "--json", PYTHONPATH=path)
+    assert ran.error["error"] == "ZeroDivisionError" and "where" not in ran.error
     ran = conflux("destroy", "-v", "--json", PYTHONPATH=path)
-    assert "Traceback" in ran.err and ran.error["error"] == "ZeroDivisionError"
+    assert ran.error["error"] == "ZeroDivisionError" and ran.err.count("\n") == 1
+    assert ran.error["where"].startswith("Traceback") and "ZeroDivisionError" in ran.error["where"]
+
+
+def test_an_error_that_was_foreseen_has_no_traceback(tmp_path):
+    where = {"CONFLUX_DATA_DIR": str(tmp_path)}
+    for arguments in (["state"], ["nonsense"], ["destroy"]):
+        assert conflux(*arguments, "-v", **where).err == conflux(*arguments, **where).err
+        assert "where" not in conflux("--json", "-v", *arguments, **where).error
 
 
 def catches(pid: int, number: signal.Signals) -> bool:

@@ -105,14 +105,29 @@ def test_a_call_that_was_sent_and_not_answered_in_time_is_status_6(new_cluster, 
     wait_until(lambda: cluster.run("state", "--json").json["state"] == [{"slept": "2"}] * 2)  # both were applied
 
 
-def test_ctrl_c_while_a_call_is_on_its_way_says_that_it_may_be_applied(new_cluster, tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_call_is_on_its_way_says_that_it_may_be_applied(new_cluster, tmp_path, number, status):
     (tmp_path / "slow.py").write_text(SLOW_APP)
     cluster = new_cluster(1, "--app", "slow:app", "--app-dir", str(tmp_path))
-    process = start(cluster, "perform", "slow", "3")
-    wait_until((tmp_path / "begun").exists)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=5)
-    assert (process.returncode, out, err) == (130, "", "interrupted: the call may or may not be applied\n")
+    message, hint = "interrupted: the call may or may not be applied", "Look at the state before you repeat it."
+
+    def interrupted(*options: str) -> str:
+        (tmp_path / "begun").unlink(missing_ok=True)
+        process = start(cluster, "perform", "slow", "2", *options)
+        wait_until((tmp_path / "begun").exists)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out, err.count("\n")) == (status, "", 1)
+        return err
+
+    assert interrupted() == f"error: {message}. {hint}\n"
+    assert json.loads(interrupted("--json")) == {
+        "error": "Interrupted",
+        "message": message,
+        "hint": hint,
+        "exit_status": status,
+        "retryable": False,
+    }
 
 
 def test_a_watch_goes_on_when_its_node_dies(new_cluster):

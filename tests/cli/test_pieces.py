@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +62,30 @@ def test_what_the_system_refuses_names_the_file():
         Path("/nowhere/at/all").read_bytes()
     except OSError as error:
         found = failure_of(error)
-    assert (found.exit_status, found.as_line()) == (1, "error: /nowhere/at/all: No such file or directory")
+    said = "error: /nowhere/at/all: No such file or directory. See what is there: ls -ld /nowhere/at"
+    assert (found.exit_status, found.as_line()) == (1, said)
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "Make room there: df -h '/my data'"),
+        (errno.EDQUOT, "Make room there: df -h '/my data'"),
+        (errno.EACCES, "Only its owner may: ls -ld '/my data/n1' '/my data'"),
+        (errno.EPERM, "Only its owner may: ls -ld '/my data/n1' '/my data'"),
+        (errno.ENOTDIR, "See what is there: ls -ld '/my data'"),
+        (errno.EIO, ""),
+    ],
+)
+def test_what_the_system_refuses_of_a_file_comes_with_what_to_do(number, hint):
+    found = failure_of(OSError(number, os.strerror(number), "/my data/n1"))
+    assert (found.message, found.hint) == (f"/my data/n1: {os.strerror(number)}", hint)
+    assert failure_of(OSError(number, os.strerror(number))).hint == ""
+
+
+def test_a_file_of_this_very_directory_is_looked_for_here():
+    found = failure_of(OSError(errno.ENOENT, os.strerror(errno.ENOENT), "n1"))
+    assert found.hint == "See what is there: ls -ld ."
 
 
 def test_ctrl_c_is_130_and_a_closed_pipe_is_0(capfd):
@@ -118,6 +143,11 @@ def test_the_defaults(monkeypatch):
     assert (found.cluster, found.endpoints, found.key, found.json, found.verbosity) == ("conflux", (), None, False, 0)
     assert (found.timeout(), found.timeout(30)) == (10, 30)
     assert found.data_dir.name == "conflux" and found.cluster_dir == found.data_dir / "conflux"
+
+
+def test_a_data_directory_that_the_environment_leaves_empty_is_the_default(monkeypatch):
+    default = settings("state", monkeypatch=monkeypatch).data_dir
+    assert settings("state", monkeypatch=monkeypatch, DATA_DIR="").data_dir == default
 
 
 def test_all_options_before_and_after(monkeypatch):

@@ -100,6 +100,17 @@ def test_a_recovery_that_died_between_its_last_steps_is_said(two_of_five: Path):
 def test_nothing_to_recover_is_one_line(tmp_path: Path):
     ran = run(tmp_path, "recover")
     assert ran.status == 1 and len(ran.err.splitlines()) == 1 and "no directory can be read" in ran.err
+    assert ran.err.endswith("Name those that are left: conflux recover --from DIR, once for each.\n")
+
+
+@pytest.mark.parametrize("command", [("replay",), ("snapshot", "inspect"), ("snapshot", "restore")])
+def test_a_file_that_is_not_ours_is_said_to_be_that(tmp_path: Path, command: tuple[str, ...]):
+    (tmp_path / "shopping.txt").write_text("tea\nmilk\nbread\n")
+    ran = run(tmp_path / "data", *command, str(tmp_path / "shopping.txt"))
+    assert (ran.status, ran.err) == (
+        1,
+        f"error: {tmp_path}/shopping.txt was not written by Conflux. Name a file that a `conflux` command wrote.\n",
+    )
 
 
 def test_nothing_to_export_is_one_line(tmp_path: Path):

@@ -694,6 +694,13 @@ def test_three_nodes_of_one_process_over_sockets(open_, tmp_path):
     assert sorted(member["endpoint"] for member in members) == sorted(peers)
 
 
+def test_a_node_lives_where_the_environment_says(open_: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONFLUX_DATA_DIR", str(tmp_path))
+    node = open_.node(id="a", cluster_size=1, channel={"name": "zeromq", "bind": "127.0.0.1:0", "insecure": True})
+    perform(node, "append", "x")
+    assert (tmp_path / "conflux" / "a" / "data.mdb").exists()
+
+
 def test_the_state_at_a_revision(open_: Open):
     a, *_ = open_.cluster(3)
     for thing in "xyz":

@@ -148,7 +148,8 @@ def test_the_state_at_a_revision_over_a_restart(start_cluster: Callable[..., Clu
     assert ran.out.splitlines() == ['+ [1] "b"', '+ [2] "c"']
     assert cluster.run("state", "--diff", "3:1", "--json").json()["removed"][0] == {"path": [1], "value": "b"}
     ran = cluster.run("state", "--at", "4")
-    assert ran.status == 1 and ran.err == "error: revision 4 is not there yet: the newest is 3\n"
+    said = "error: revision 4 is not there yet: the newest is 3. Ask for one that was committed.\n"
+    assert ran.status == 1 and ran.err == said == cluster.run("state", "--diff", "1:4").err
 
 
 BAG_APP = """

@@ -252,6 +252,22 @@ def test_a_first_start_that_was_cut_short_is_gone_on_with(tmp_path: Path) -> Non
     conflux("stop", data_dir=tmp_path / "new")
 
 
+@row("a `cluster.key` that others can read, or that is no key any more")
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda key: key.chmod(0o644), ("Other users can read the key file", "chmod 600")),
+        (lambda key: key.write_text(key.read_text()[:-9]), ("holds no cluster key",)),
+    ],
+)
+def test_the_clusters_key_can_not_be_used(three: Cluster, spoil: Callable[[Path], object], words: list[str]) -> None:
+    key = three.data_dir / "conflux" / "cluster.key"
+    spoil(key)
+    before = fingerprint(three.data_dir)
+    assert_refused(start(three.data_dir), 2, str(key), *words)
+    assert fingerprint(three.data_dir) == before
+
+
 @row("no node can be started")
 def test_no_node_can_be_started(three: Cluster) -> None:
     for label in ("n1", "n2", "n3"):

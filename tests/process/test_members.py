@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from conflux import Client
+from conflux.discovery.local import Manifest
 from conflux.node.beginnings import is_removed
 from tests.process.cluster import DEADLINE_S, Cluster, conflux
 from tests.process.rows import row
@@ -113,6 +114,29 @@ def test_a_removed_node_says_what_it_is_and_its_directory_is_destroyed(start_clu
     done(cluster, "stop")
     ran = cluster.run("start", "--detach")
     assert (ran.status, ran.err.count("n2")) == (0, 0)
+
+
+@row("a node that was removed from the cluster, and its directory is gone")
+def test_a_founder_that_was_removed_while_it_was_down_is_not_missed(start_cluster: Callable[..., Cluster]) -> None:
+    cluster = start_cluster(4)
+    for label in ("n3", "n4"):
+        done(cluster, "stop", "--id", label)
+        done(cluster, "members", "remove", label)
+        assert not is_removed(cluster.data_dir / "conflux" / label)  # it has not heard of that
+    done(cluster, "destroy", "--node", "n4", "--yes")
+    assert labels_of_the_manifest(cluster) == ["n1", "n2", "n3"]
+    shutil.rmtree(cluster.data_dir / "conflux" / "n3")
+    done(cluster, "stop")
+    ran = cluster.run("start", "--detach")
+    assert (ran.status, ran.err.count("n3"), ran.err.count("n4")) == (0, 0, 0), ran.err
+    assert labels_of_the_manifest(cluster) == ["n1", "n2"]
+    await_voters(cluster, "n1", "n2")
+
+
+def labels_of_the_manifest(cluster: Cluster) -> list[str]:
+    manifest = Manifest.load(cluster.data_dir / "conflux")
+    assert manifest is not None
+    return [node.label for node in manifest.nodes]
 
 
 @row("a founder's label, whose directory is lost")

@@ -118,7 +118,10 @@ def test_a_log_that_was_cut_is_exported_and_recovered_with_its_snapshot(
     cluster.start()
     cluster.await_equal()
     assert [cluster.state("--at", str(revision)) for revision in (2, 3, 4)] == [[*"ab"], [*"abc"], [*"abcd"]]
-    assert cluster.run("state", "--at", "1").err == "error: revision 1 is compacted away: 2 to 4 can be looked at\n"
+    assert cluster.run("state", "--at", "1").err == (
+        "error: revision 1 is compacted away: 2 to 4 can be looked at. "
+        "What `start --archive` kept of older ones: conflux export --archive, then conflux replay.\n"
+    )
     assert cluster.run("perform", "append", "e", "--json").json()["revision"] == 5
     assert cluster.run("snapshot", "now").status == 0
     cluster.run("stop")

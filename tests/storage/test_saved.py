@@ -171,3 +171,18 @@ def test_a_log_with_a_gap_is_refused(tmp_path: Path, entries: list[Entry]):
     _, _, read = load_log(tmp_path / "a")
     with pytest.raises(Damaged):
         list(read)
+
+
+def test_an_entry_that_does_not_decode_is_named_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save_log(tmp_path / "a", a_log(), [], ENTRIES, force=False)
+
+    def of_an_older_version(kind: int) -> Kind:
+        if kind != Kind.RECORDS.value:
+            raise ValueError(kind)
+        return Kind.RECORDS
+
+    monkeypatch.setattr("conflux.storage.layout.Kind", of_an_older_version)
+    _, _, read = load_log(tmp_path / "a")
+    with pytest.raises(Damaged, match=f"^{tmp_path / 'a'}: entry 9 ") as caught:
+        list(read)
+    assert caught.value.hint == "Use another copy of the file."

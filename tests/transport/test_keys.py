@@ -121,6 +121,12 @@ def test_what_is_no_key_is_one_line(tmp_path, text):
     assert caught.value.hint
 
 
+def test_what_is_no_key_is_not_made_one_by_chmod(tmp_path):
+    with pytest.raises(OptionsError, match="no cluster key") as caught:
+        ClusterKey.load(write(tmp_path / "cluster.key", "secret", 0o644))
+    assert "chmod" not in caught.value.hint
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620, 0o601])
 def test_j8_a_key_that_others_can_reach_is_refused(tmp_path, mode):
     KEY.save(tmp_path / "the cluster.key")

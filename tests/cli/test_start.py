@@ -1,0 +1,111 @@
+"""`start` in the foreground, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conflux.discovery.local import Runtime
+from tests.cli.conftest import is_node
+from tests.cli.running import command_line, environment, shell, wait_until
+
+# A node that imports it says so, and does not come any further.
+SLOW_TO_IMPORT = """
+import pathlib, sys, time, conflux
+
+if "conflux.node.process" in sys.orig_argv:
+    pathlib.Path(__file__).with_name("begun").touch()
+    time.sleep(600)
+app = conflux.App()
+
+@app.method
+def add(state):
+    return {"type": "add"}
+
+@app.reducer
+def reduce(state, action):
+    return state
+"""
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path, processes: Any) -> Start:
+    """Starts a node in a directory that is gone at the end."""
+
+    def begin(*options: str) -> subprocess.Popen[str]:
+        command = command_line("start", "--cluster-size", "1", "--ephemeral", *options)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started: subprocess.Popen[str] = processes.start(*command, env=environment(TMPDIR=str(tmp_path)), **streams)
+        return started
+
+    return begin
+
+
+def await_node(process: subprocess.Popen[str], place: Path) -> int:
+    """Its node's process, once it is up."""
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("n1 is up"):
+        assert process.poll() is None
+    (directory,) = place.glob("conflux-*/conflux/n1")
+    runtime = Runtime.load(directory)
+    assert runtime is not None and is_node(runtime.pid)
+    return runtime.pid
+
+
+def test_a_signal_stops_the_nodes_and_an_ephemeral_directory_is_gone(start, tmp_path):
+    process = start()
+    node = await_node(process, tmp_path)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.splitlines()[-1], err) == (0, "Stopped.", "")
+    assert not is_node(node) and not [*tmp_path.glob("conflux-*")]
+
+
+def test_a_second_signal_kills_a_node_that_does_not_stop_and_all_is_cleaned_up(start, tmp_path):
+    process = start()
+    node = await_node(process, tmp_path)
+    os.kill(node, signal.SIGSTOP)  # so it can't stop by itself
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out.splitlines()[-1], err) == (0, "Stopped.", "")
+    assert not is_node(node) and not [*tmp_path.glob("conflux-*")]
+
+
+def test_two_signals_before_the_nodes_listen_are_no_error(start, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_TO_IMPORT)
+    process = start("--app", "slow:app", "--app-dir", str(tmp_path))
+    wait_until(lambda: (tmp_path / "begun").exists() or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "Stopped.\n", "")
+    assert not [*tmp_path.glob("conflux-*")]
+
+
+def test_a_third_signal_ends_it_at_once(start, tmp_path):
+    process = start()
+    node = await_node(process, tmp_path)
+    for pid in (node, process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # it finds all three when it goes on
+        process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and "Stopped." not in out
+    wait_until(lambda: not is_node(node))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("options", ["", "--json"])
+def test_output_that_can_not_be_written_stops_what_was_started(tmp_path, options):
+    ran = shell(f"conflux start --cluster-size 1 --detach {options} > /dev/full", tmp_path)
+    assert ran.status == 1 and "the output can't be written: No space left on device" in ran.err
+    assert shell("conflux stop --json", tmp_path).json == {"stopped": []}
