@@ -11,7 +11,7 @@ from typing import Any
 
 from conflux.client.asked import Asked
 from conflux.client.committed import Committed, from_event, gap_at
-from conflux.errors import ConfluxError, NotReady
+from conflux.errors import Closed, ConfluxError, NotReady
 from conflux.wire.clients import Events
 
 WATCH_RENEW_SECONDS = 2.0  # sooner than a node's lease of it ends
@@ -52,7 +52,7 @@ class WatchFeed:
 
 
 class Watching(Iterator[Committed | int]):
-    """The revision that it begins with, then each committed action.
+    """The revision that it begins with, then each committed action; it ends where its client or node is closed.
 
     Args:
         end: ends the watch; called once.
@@ -82,9 +82,9 @@ class Watching(Iterator[Committed | int]):
         except queue.Empty:
             self.close()
             raise self._nothing_came() from None
-        if isinstance(item, ConfluxError):  # the client is closed
+        if isinstance(item, ConfluxError):
             self.close()
-            raise StopIteration
+            raise StopIteration if isinstance(item, Closed) else item
         self._timeout = None
         return item
 
