@@ -208,12 +208,15 @@ class Engine:
                 self._channel.poll(self._wait_s(now_s))
 
     def _take_in(self, now_s: float) -> None:
-        while self._submitted:
-            self._requester.submit(self._submitted.popleft())
+        calls = len(self._submitted)  # those of now: a watch that was begun before one of them is among the jobs
         while self._jobs:
             self._jobs.popleft()(now_s)
+        for _ in range(min(calls, len(self._submitted))):  # where a job has ended it all, they have been told
+            self._requester.submit(self._submitted.popleft())
 
     def _send(self, now_s: float) -> None:
+        for feed in self._watches.values():
+            self._renew_when_due(feed, now_s)
         for request in self._requester.pump(now_s):
             if self.link.send(request):
                 self._requested_of = self.link.target
@@ -224,8 +227,6 @@ class Engine:
         for address, question in [*self._unsent_questions.items()]:
             if self.link.send_to(address, question):
                 del self._unsent_questions[address]
-        for feed in self._watches.values():
-            self._renew_when_due(feed, now_s)
         if now_s >= self._ask_members_s and (self._watches or not self._requester.idle):
             self._ask_members_s = now_s + MEMBERS_SECONDS
             self.link.send(AskMembers(next(self._numbers)))

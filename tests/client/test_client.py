@@ -46,6 +46,14 @@ def test_a_watch_of_a_closed_client_is_refused_where_it_is_asked_for(client):
         client.watch()
 
 
+def test_what_is_submitted_just_before_the_client_is_closed_is_told(client, caplog):
+    for _ in range(200):
+        with conflux.Client(cluster="client", endpoints=client._endpoints) as other:
+            future = other.submit("append", "x")
+        assert isinstance(future.exception(SECONDS_MAX), ConfluxError | None)
+    assert not caplog.records
+
+
 def test_a_watch_that_nobody_holds_any_more_ends(client):
     client.perform("append", "x", timeout=SECONDS_MAX)
     watch = client.watch(1)
