@@ -13,7 +13,7 @@ from conflux import limits
 from conflux.client.asked import unreadable
 from conflux.client.requester import Call, Requester
 from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
-from conflux.errors import ConfluxError, MalformedValue
+from conflux.errors import ConfluxError, MalformedValue, NotReady
 from conflux.node.clock import Clock
 from conflux.node.node import Node
 from conflux.node.origin import HERE
@@ -99,6 +99,8 @@ class LocalCaller:
         requester, now_s = self._requester, self._clock.monotonic_s()
         while self._inbox:
             requester.submit(self._inbox.popleft())
+        if self._node.directory.removed:
+            self._tell_all(NotReady("this node was removed from the cluster", hint="Ask another node, or by a Client."))
         for message in requester.pump(now_s):
             self._node.handle(HERE, message)
         while self._jobs:
@@ -127,9 +129,13 @@ class LocalCaller:
         for call in self._inbox:
             call.tell(error)
         self._inbox.clear()
-        self._requester.close(error)
         while self._jobs:
             self._jobs.popleft()()  # those that wait for one get an answer, if an old one
+        self._tell_all(error)
+
+    def _tell_all(self, error: ConfluxError) -> None:
+        """Nothing more comes of what was begun: also where it is not the end, but the node's own, as a member."""
+        self._requester.close(error)
         for read in [*self._reads.values(), *(read for _, read in self._again)]:
             read.done(error)
         self._reads.clear()

@@ -12,6 +12,7 @@ import pytest
 
 from conflux import Conflux
 from conflux.client.committed import Committed
+from conflux.errors import NotReady, OutcomeUnknown
 from conflux.node.origin import HERE
 from conflux.wire.clients import Change, ChangeMembers
 from tests.store.harness import make_app
@@ -53,6 +54,24 @@ def test_a_change_of_the_members_is_told(nodes):
         [(leader, "voter"), (other, "voter")]
     )
     assert all(len(each["id"]) == 32 for each in members)
+
+
+def test_nobody_waits_at_a_node_that_was_removed(nodes):
+    leader = leader_of(nodes)
+    gone = nodes[next(label for label in nodes if label != leader)]
+    watch = gone.watch(1)
+    inner = nodes[leader]
+    identity = gone._node.directory.self.identity
+    inner._in_loop(lambda: inner._node.handle(HERE, ChangeMembers(1 << 50, Change.REMOVE, identity)))
+    while (error := gone.submit("add", "y").exception(SECONDS_MAX)) is None or isinstance(error, OutcomeUnknown):
+        pass  # it was a member still
+    assert isinstance(error, NotReady) and "was removed" in str(error)
+    with pytest.raises(NotReady, match="was removed"):
+        gone.get_state("linearizable")
+    with pytest.raises(NotReady, match="was removed"):
+        while True:
+            next(watch)
+    assert inner.perform("add", "it goes on", timeout=SECONDS_MAX)
 
 
 def test_an_installed_snapshot_is_told_as_a_gap_with_its_state(nodes):
