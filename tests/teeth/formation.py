@@ -8,10 +8,19 @@ import pytest
 
 from conflux.node import directory as directories
 from conflux.node.formation import Accept, Formation
+from conflux.node.links import Links
 from conflux.testing.weather import Weather
-from tests.node import test_directory
+from tests.node import test_directory, test_several_nodes
+from tests.node.harness import World
 from tests.teeth.hunts import Case, Nodes
 from tests.teeth.mutant import mutant
+
+
+def that_has_formed() -> World:
+    """Three nodes with a leader."""
+    world = World(3)
+    world.leader()
+    return world
 
 
 def too_many(weather: Weather) -> Weather:
@@ -73,6 +82,33 @@ def an_acceptance_is_given_up_for_a_better_one(patch: pytest.MonkeyPatch) -> Non
         return whole(self, now_s)
 
     patch.setattr(Formation, "decide", faithless)
+
+
+@mutant(
+    "formation",
+    hunt=Case(test_several_nodes.test_nodes_that_know_one_other_alone_learn_from_it_where_the_rest_are),
+    quick=True,
+)
+def a_greeting_tells_of_nobody_else(patch: pytest.MonkeyPatch) -> None:
+    """Nodes that were named to one other alone never learn where the rest are."""
+    patch.setattr(Links, "confirmed", lambda self: {})
+
+
+@mutant(
+    "formation",
+    hunt=Case(
+        test_several_nodes.test_where_a_node_is_said_to_be_counts_less_than_what_it_says_itself, first=that_has_formed
+    ),
+    quick=True,
+)
+def where_others_say_that_a_node_is_counts_more(patch: pytest.MonkeyPatch) -> None:
+    """What a third node says of an address takes the place of what its owner said."""
+
+    def expect(self, identity, address):
+        self.addresses[identity] = address
+        self.dial(address)
+
+    patch.setattr(Links, "expect", expect)
 
 
 def _rank(proposal):

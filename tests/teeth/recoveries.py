@@ -71,7 +71,7 @@ def the_longest_log_is_recovered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(survivors, "Findings", findings)
 
 
-@mutant("recovery", hunt=LOST)
+@mutant("recovery", hunt=Case(test_survivors.test_what_is_not_known_to_be_committed_is_said_to_be_kept), quick=True)
 def only_what_is_known_to_be_committed_is_recovered(patch: pytest.MonkeyPatch) -> None:
     """The end of a log is left behind: of what its node knew of commits, the last is never on its disk."""
 
