@@ -438,6 +438,33 @@ def test_a_turn_makes_headway_however_long_the_arguments_take_to_read(leader):
     assert outcomes_of(judged) == [added("x")]
 
 
+def test_reading_arguments_uses_up_nothing_of_the_time_that_is_there_for_methods(leader, monkeypatch):
+    session, decode = leader.open_session(), values.decode
+
+    def slowly(packed: bytes) -> Any:
+        leader.clock.now_s += limits.TURN_JUDGE_SECONDS_MAX / 10
+        return decode(packed)
+
+    monkeypatch.setattr(values, "decode", slowly)
+    judged = leader.turn().perform(perform(session, 0, *(("add", number) for number in range(100))))
+    assert judged.rest is None and len(outcomes_of(judged)) == 100
+
+
+def test_what_is_left_of_a_request_is_not_read_as_a_whole_again_in_every_turn(leader, monkeypatch):
+    monkeypatch.setattr(limits, "TURN_RECORDS_MAX", 10)
+    session, decode, reads = leader.open_session(), values.decode, []
+    monkeypatch.setattr(values, "decode", lambda packed: reads.append(packed) or decode(packed))
+    request: Perform | None = perform(session, 0, *(("add", number) for number in range(1000)))
+    turns = 0
+    while request is not None:
+        turn = leader.turn()
+        judged = turn.perform(request)
+        leader.log(turn)
+        request, turns = judged.rest, turns + 1
+    assert turns == 100 and len(reads) == 1000 + 990
+    assert leader.machine.revision == 1000
+
+
 # ---- Users' objects that bite ----
 
 
