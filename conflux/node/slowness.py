@@ -22,9 +22,7 @@ class Slowness:
         self._named: set[str] = set()
 
     def note(self, what: str, seconds: float) -> None:
-        """It took so long."""
-        if seconds <= self.bearable_s:
-            return
+        """It took so long, which is more than can be borne."""
         if self.worst is None or seconds > self.worst[1]:
             self.worst = (what, seconds)
         if what not in self._named and len(self._named) < NAMES_MAX:

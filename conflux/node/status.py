@@ -192,7 +192,6 @@ def _member_row(node: Node) -> dict[str, Any]:
 
 
 def _snapshots_row(node: Node) -> dict[str, Any]:
-    if node.snapshots is None or node.guard is None:
-        return {}
+    assert node.snapshots is not None and node.guard is not None  # made with the replica
     row = node.snapshots.status()
     return row | {"snapshot_problem": node.guard.state_problem or row["snapshot_problem"]}
