@@ -175,7 +175,7 @@ class Turn:
         return payload, self._step.end(payload)
 
     def _do_not_count_the_plan(self) -> None:
-        """The bound on a turn's time is there for methods. Were reading arguments to use it up, a turn would run one."""
+        """The bound on a turn's time is there for methods. Would reading arguments use it up, a turn would run one."""
         now_s = self._clock()
         self._deadline_s += now_s - self._looked_s
         self._looked_s = now_s
