@@ -20,10 +20,10 @@ import coverage
 ROOT = Path(__file__).resolve().parent.parent
 
 # The least that the whole suite covers of each room, in percent of its lines and branches: `make cover`.
-FLOORS = {"raft": 100.0, "store": 100.0, "storage": 98.0, "node": 99.0}
+FLOORS = {"raft": 100.0, "store": 100.0, "storage": 99.0, "node": 99.0}
 FLOOR_OF_OTHERS = 90.0
 # And what a room's own tests cover of it: `make test`. Processes, which they don't measure, run the rest.
-FLOORS_OF_OWN_TESTS = {"raft": 99.0, "store": 97.5, "storage": 96.0, "node": 92.0}
+FLOORS_OF_OWN_TESTS = {"raft": 99.0, "store": 99.0, "storage": 99.0, "node": 94.0}
 WAYS_OUT = ("return", "raise", "pass")
 
 # Reasons that several lines have.
