@@ -163,8 +163,10 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
     if not wanted:
         labels = ", ".join(node.label for node in manifest.nodes)
         raise OptionsError(f"there is no node {label} here", hint=f"The nodes are {labels}.")
-    left = [_why_removed(node, cluster_dir) for node in wanted if is_removed(cluster_dir / node.label)]
-    wanted = [node for node in wanted if not is_removed(cluster_dir / node.label)]
+    facts = {node.label: _facts_of(cluster_dir / node.label) for node in manifest.nodes}
+    removed = {label for label, known in facts.items() if known is not None and REMOVED in known}
+    left = [_why_removed(node, cluster_dir) for node in wanted if node.label in removed]
+    wanted = [node for node in wanted if node.label not in removed]
     conditions = {node.label: condition_of(cluster_dir / node.label) for node in wanted}
     if wanted and all(condition is Condition.RUNNING for condition in conditions.values()):
         what = f"node {label}" if label else "all its nodes on this machine"
@@ -173,7 +175,7 @@ def to_start(manifest: Manifest, cluster_dir: Path, label: str | None) -> tuple[
             hint=" ".join(["See `conflux status`; stop it with `conflux stop`.", *left]),
         )
     # With all nodes here, a formed cluster shows in the other directories; else only this one could have told.
-    formed = any(is_formed(cluster_dir / node.label) for node in manifest.nodes)
+    formed = any(known is None or FORMED in known for known in facts.values())
     start = []
     for node in wanted:
         condition = conditions[node.label]
@@ -215,27 +217,28 @@ def is_removed_by_others(manifest: Manifest, cluster_dir: Path, node: LocalNode)
 
 def is_formed(directory: Path) -> bool:
     """True where the directory says that its cluster has formed, or can't be asked: then nothing is made anew."""
-    return _has_fact(directory, FORMED, unknown=True)
+    known = _facts_of(directory)
+    return known is None or FORMED in known
 
 
 def is_removed(directory: Path) -> bool:
     """True where the directory says that its node was removed from the cluster."""
-    return _has_fact(directory, REMOVED, unknown=False)
+    known = _facts_of(directory)
+    return known is not None and REMOVED in known
 
 
-def _has_fact(directory: Path, fact: str, *, unknown: bool) -> bool:
+def _facts_of(directory: Path) -> frozenset[str] | None:
+    """Which facts a directory holds; none where there is no data yet, None where it can't be asked.
+
+    Its file is looked through first, which takes a while: once each.
+    """
     if not has_data(directory):
-        return False
+        return frozenset()
     try:
-        reader = LogReader.open(directory)
+        with contextlib.closing(LogReader.open(directory)) as reader:
+            return frozenset(reader.facts())
     except ConfluxError:
-        return unknown
-    try:
-        return fact in reader.facts()
-    except ConfluxError:
-        return unknown
-    finally:
-        reader.close()
+        return None
 
 
 def _why_removed(node: LocalNode, cluster_dir: Path) -> str:
