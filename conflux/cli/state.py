@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from conflux.cli import output
 from conflux.cli.options import Settings, command
-from conflux.errors import NotRetained, OptionsError
+from conflux.errors import OptionsError
 
 if TYPE_CHECKING:
     from conflux.client.client import ReadConsistency
 
 LINE_CHARACTERS_MAX = 80  # on a terminal a longer state is laid out over several lines
-NOT_YET = "Ask for one that was committed."
-OLDER = "What `start --archive` kept of older ones: conflux export --archive, then conflux replay."
 
 
 @command(
@@ -55,7 +51,7 @@ def state(
         _print_differences(settings, endpoints, *_two_revisions(diff))
         return
     if at is not None:
-        with settings.client(endpoints) as client, _saying_what_to_do():
+        with settings.client(endpoints) as client:
             _print_state(settings, at, to_plain(client.get_state_at(at, timeout=settings.timeout())))
         return
     wanted: ReadConsistency = consistency or ("local" if node else "linearizable")
@@ -76,16 +72,6 @@ def _print_state(settings: Settings, revision: int, plain: Any) -> None:
     output.print_line(line)
 
 
-@contextlib.contextmanager
-def _saying_what_to_do() -> Iterator[None]:
-    """A node's refusal comes over the network as a sentence, without its hint."""
-    try:
-        yield
-    except NotRetained as error:
-        error.hint = error.hint or (OLDER if "compacted away" in str(error) else NOT_YET)
-        raise
-
-
 def _two_revisions(text: str) -> tuple[int, int]:
     first, colon, last = text.partition(":")
     if not (colon and first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
@@ -97,7 +83,7 @@ def _print_differences(settings: Settings, endpoints: list[str], first: int, las
     from conflux.cli.differences import as_fields, differences, path_text
     from conflux.wire.states import to_plain
 
-    with settings.client(endpoints) as client, _saying_what_to_do():
+    with settings.client(endpoints) as client:
         before, after = (to_plain(client.get_state_at(each, timeout=settings.timeout())) for each in (first, last))
     found = [*differences(before, after)]
     if settings.json:

@@ -78,7 +78,7 @@ class Asked:
             self.asked_s = now_s - self.again_s + PAUSE_SECONDS
             return None
         if isinstance(self.message, ReadAt | AskChunk):
-            return NotRetained(refused.message)
+            return NotRetained(refused.message, hint=refused.hint)
         return (
             ChangeRefused(refused.message) if isinstance(self.message, ChangeMembers) else NotApplied(refused.message)
         )

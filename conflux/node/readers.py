@@ -292,7 +292,7 @@ class Readers:
             self._answer_with(origin, request, found.revision, found.index, found.state)
         else:
             code = Code.BUSY if isinstance(found, Busy) else Code.GONE
-            self._reply(origin, Refused(request, code, str(found)))
+            self._reply(origin, Refused(request, code, str(found), hint=found.hint))
 
     def _encode(self, now_s: float) -> None:
         for revision, encoding in list(self._encodings.items()):

@@ -224,6 +224,7 @@ class Refused(Struct, array_like=True, frozen=True):
     code: Code
     message: str
     sequence: Number = 0  # what `code` speaks of
+    hint: str = ""  # what to do, where the code alone does not tell
 
 
 class LeaderIs(Struct, array_like=True, frozen=True):
