@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -42,6 +42,20 @@ def app_that(**more: Any) -> conflux.App[Any, Any]:
     return app
 
 
+def folding(app: conflux.App[Any, Any], first: Callable[[Any], object]) -> conflux.App[Any, Any]:
+    """The same app, whose reducer does something before it folds an action."""
+    count = app.reduce
+    assert count is not None
+
+    @app.reducer
+    def reduce(state: Any, action: Any) -> Any:
+        if action is not None:
+            first(action)
+        return count(state, action)
+
+    return app
+
+
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda each: each.__name__)
 def test_what_a_method_raises_is_its_answer_whatever_it_is_and_every_node_goes_on(open_: Open, ending):
     app = app_that()
@@ -69,20 +83,12 @@ def test_an_exception_that_a_method_returns_is_its_answer_whatever_it_is(open_: 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda each: each.__name__)
 def test_what_a_reducer_raises_on_the_leader_refuses_the_call(open_: Open, ending):
-    app = app_that()
-    count = app.reduce
-    assert count is not None
-
-    @app.method
-    def end(state: Any) -> dict[str, Any]:
-        return {"type": "end"}
-
-    @app.reducer
-    def reduce(state: Any, action: Any) -> Any:
+    def at_the_end(action: Any) -> None:
         if action == {"type": "end"}:
             raise ending
-        return count(state, action)
 
+    app = folding(app_that(), at_the_end)
+    app.methods["end"] = lambda state: {"type": "end"}
     nodes = open_.cluster(3, app)
     with pytest.raises(ReducerFailed):
         perform(nodes[0], "end")
@@ -90,18 +96,13 @@ def test_what_a_reducer_raises_on_the_leader_refuses_the_call(open_: Open, endin
 
 
 def test_a_reducer_that_ends_the_program_on_a_follower_ends_that_followers_service_alone(open_: Open):
-    app = app_that()
-    count = app.reduce
-    assert count is not None
-
-    @app.reducer
-    def reduce(state: Any, action: Any) -> Any:
-        if action is not None and threading.current_thread().name == f"conflux-{victims[0]}":
-            sys.exit("not here")
-        return count(state, action)
-
     victims = [""]
-    nodes = open_.cluster(3, app)
+
+    def not_here(action: Any) -> None:
+        if threading.current_thread().name == f"conflux-{victims[0]}":
+            sys.exit("not here")
+
+    nodes = open_.cluster(3, folding(app_that(), not_here))
     victim = follower_of(nodes)
     victims[0] = victim._node.directory.self.label
     perform(next(node for node in nodes if node is not victim), "count")
@@ -156,17 +157,7 @@ def test_a_method_that_is_slow_is_named(open_: Open, caplog):
 
 
 def test_a_reducer_that_is_slow_is_named_where_it_only_folds(open_: Open):
-    app = app_that()
-    count = app.reduce
-    assert count is not None
-
-    @app.reducer
-    def reduce(state: Any, action: Any) -> Any:
-        if action is not None:
-            time.sleep(0.06)
-        return count(state, action)
-
-    nodes = open_.cluster(3, app)
+    nodes = open_.cluster(3, folding(app_that(), lambda action: time.sleep(0.06)))
     perform(nodes[0], "count")
     follower = follower_of(nodes)
     until(lambda: follower.status()["node"]["slow_code"])
