@@ -75,7 +75,6 @@ class Engine:
         self._ask_members_s = time.monotonic() + MEMBERS_FIRST_SECONDS
         self._woken = False
         self._over: ConfluxError | None = None  # what everybody is told from now on: the thread ends, or has ended
-        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conflux-client", daemon=True)
         self._thread.start()
 
@@ -174,7 +173,6 @@ class Engine:
         self._over = error
         self._requester.close(error)
         self._tell_the_late(error)
-        self._closing.set()
 
     def _tell_the_late(self, error: ConfluxError) -> None:
         """Who came in while the thread was ending waits for nobody else."""
@@ -197,14 +195,14 @@ class Engine:
             self._tell_the_late(self._over)
 
     def _turns(self) -> None:
-        while not self._closing.is_set():
+        while self._over is None:
             now_s = time.monotonic()
             self._woken = False
             for address, message in self.link.receive(FRAMES_MAX):
                 self._receive(address, message, now_s)
             self._take_in(now_s)  # what callbacks of these answers began, too: it leaves in the same round
             self._send(now_s)
-            if not self._submitted and not self._jobs and not self._closing.is_set():
+            if not self._submitted and not self._jobs and self._over is None:
                 self._channel.poll(self._wait_s(now_s))
 
     def _take_in(self, now_s: float) -> None:
