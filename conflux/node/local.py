@@ -134,7 +134,7 @@ class LocalCaller:
         self._tell_all(error)
 
     def _tell_all(self, error: ConfluxError) -> None:
-        """Nothing more comes of what was begun: also where it is not the end, but the node's own, as a member."""
+        """Nothing more comes of what was begun: the loop ends, or the node is no member any more."""
         self._requester.close(error)
         for read in [*self._reads.values(), *(read for _, read in self._again)]:
             read.done(error)

@@ -99,7 +99,7 @@ class Node:
         self.on_applied: Callable[[Entry, Machine], None] = lambda entry, machine: None
         self.on_role_changed: Callable[[RoleChanged], None] = lambda change: None
         self.on_truncated: Callable[[int], None] = lambda first: None
-        self.on_appended: Callable[[int], None] | None = None
+        self.on_appended: Callable[[int], None] = lambda last: None
         self.on_installed: Callable[[Machine], None] = lambda machine: None
         self.on_members_changed: Callable[[Membership], None] = lambda membership: None
         self.draw_token: Callable[[], str] = lambda: secrets.token_hex(16)
@@ -308,8 +308,7 @@ class Node:
 
     def appended(self, last: int) -> None:
         """See `replica.Observer`."""
-        if self.on_appended is not None:
-            self.on_appended(last)
+        self.on_appended(last)
 
     def members_changed(self, membership: Membership) -> None:
         """See `replica.Observer`."""
