@@ -162,8 +162,9 @@ class Leadership:
     def _end_entry(self, turn: Turn, pending: _Pending) -> bytes:
         """The payload of the entry that is to be proposed now."""
         payload, self.provisional = turn.finish()
-        if turn.slowest is not None and turn.slowest[1] > self._replica.slowness.bearable_s:
-            self._replica.slowness.note(f"the method {turn.slowest[0]!r}", turn.slowest[1])
+        method, took_s = turn.slowest
+        if took_s > self._replica.slowness.bearable_s:
+            self._replica.slowness.note(f"the method {method!r}", took_s)
         pending.machine = self.provisional
         self._pending[self.provisional.index] = pending
         return payload

@@ -89,10 +89,11 @@ class Turn:
         self._records: list[Record] = []
         self._bytes = 0
         self._clock = clock
+        self._checks = development.is_on()
         self._calls = 0
         self._running = ""  # the method that was run last
         self._looked_s = clock()
-        self.slowest: tuple[str, float] | None = None  # the method that took longest here, as far as that was looked at
+        self.slowest = ("", 0.0)  # the method that took longest here, and its seconds
         self._deadline_s = self._looked_s + limits.TURN_JUDGE_SECONDS_MAX
         self._agreed = agreed if agreed and machine.point_at(agreed.revision) else None
 
@@ -103,11 +104,7 @@ class Turn:
     @property
     def is_full(self) -> bool:
         """True once a bound of the turn is reached: what is left waits for the next one."""
-        return (
-            self._calls >= limits.TURN_RECORDS_MAX
-            or self._bytes >= limits.TURN_BYTES_MAX
-            or self._look() >= self._deadline_s
-        )
+        return self._is_full_by(self._clock())
 
     def open_session(self, seconds: int = limits.SESSION_SECONDS) -> int | Refusal:
         """Open a session. A full table takes no new one and drops no live one."""
@@ -162,7 +159,7 @@ class Turn:
 
     def finish(self) -> tuple[bytes, Machine]:
         """The entry's payload, and the machine once it is applied."""
-        self._look()
+        self._look(self._clock())
         self._log_state_hash()
         header = Header(
             app_version=self._app.version,
@@ -180,13 +177,17 @@ class Turn:
         self._deadline_s += now_s - self._looked_s
         self._looked_s = now_s
 
-    def _look(self) -> float:
-        """Now; between two looks one method ran."""
-        now_s = self._clock()
+    def _is_full_by(self, now_s: float) -> bool:
+        self._look(now_s)
+        return (
+            self._calls >= limits.TURN_RECORDS_MAX or self._bytes >= limits.TURN_BYTES_MAX or now_s >= self._deadline_s
+        )
+
+    def _look(self, now_s: float) -> None:
+        """Between two looks one method ran: note the one that took longest."""
         took_s, self._looked_s = now_s - self._looked_s, now_s
-        if self.slowest is None or took_s > self.slowest[1]:
+        if took_s > self.slowest[1]:
             self.slowest = (self._running, took_s)
-        return now_s
 
     def _log_state_hash(self) -> None:
         """A hash that a majority has goes into the log, with whatever entry comes next."""
@@ -199,6 +200,7 @@ class Turn:
         """What is to be run; refused as a whole where a call could not run in any state."""
         plan: list[_Planned] = []
         methods = self._app.methods
+        fitting = ("", 0)  # the method and the number of arguments that were looked at last: as a rule all are the same
         for sequence, (name, packed) in enumerate(calls, first_sequence):
             if not name:
                 plan.append(("", None, []))
@@ -211,29 +213,32 @@ class Turn:
                 arguments = values.decode(packed)
             except MalformedValue as error:
                 return Refusal(Code.BAD_ARGUMENTS, str(error), sequence)
-            is_list = type(arguments) is list
-            problem = arguments_problem(function, len(arguments)) if is_list else "arguments are a list"
-            if problem:
-                return Refusal(Code.BAD_ARGUMENTS, f"{name}: {problem}", sequence)
+            if type(arguments) is not list:
+                return Refusal(Code.BAD_ARGUMENTS, f"{name}: arguments are a list", sequence)
+            if (name, len(arguments)) != fitting:
+                problem = arguments_problem(function, len(arguments))
+                if problem:
+                    return Refusal(Code.BAD_ARGUMENTS, f"{name}: {problem}", sequence)
+                fitting = (name, len(arguments))
             plan.append((name, function, arguments))
         return plan
 
     def _run(self, session: Session, request: Perform, plan: list[_Planned]) -> Segment | None:
-        step = self._step
+        step, judge, is_full = self._step, self._judge, self._is_full_by
         first_sequence, first_revision = session.next_sequence, step.revision + 1
         outcomes: list[Outcome] = []
         with user_code():
             for name, function, arguments in plan:
-                if self._calls and self.is_full:  # a turn with nothing in it runs one, or it would never get on
+                if is_full(self._clock()) and self._calls:  # a turn with nothing in it runs one, to get on at all
                     break
                 self._running = name
-                outcomes.append(None if function is None else self._judge(function, arguments))
-                self._bytes += len(name.encode())
+                outcomes.append(None if function is None else judge(function, arguments))
                 self._calls += 1
         if not outcomes:
             return None
         names = [name for name, _, _ in plan[: len(outcomes)]]
         methods = names[:1] if names.count(names[0]) == len(names) else names
+        self._bytes += sum(len(name.encode()) for name in methods)
         first_unanswered = min(request.first_unanswered, first_sequence)
         self._records.append(Calls(session.id, first_unanswered, first_sequence, methods, outcomes))
         return step.settle(
@@ -246,11 +251,12 @@ class Turn:
 
     def _judge(self, function: Callable[..., Any], arguments: list[Any]) -> Outcome:
         """Run one method, and the reducer on what it returns: the state moves, or the call is rejected."""
+        step = self._step
         inside.log_time_s = self._log_time_s
         try:
-            if development.is_on():
-                development.check_method(self._app, function, self._step.state, arguments)
-            action = function(self._step.state, *arguments)
+            if self._checks:
+                development.check_method(self._app, function, step.state, arguments)
+            action = function(step.state, *arguments)
         except BaseException as error:  # whatever a user's method raises is its answer
             let_ctrl_c_through(error)
             return self._rejected(error)
@@ -266,7 +272,7 @@ class Turn:
             let_ctrl_c_through(error)
             return self._rejected(error)
         try:
-            self._step.reduce(packed)
+            step.reduce(packed)
         except BaseException as error:
             let_ctrl_c_through(error)
             return self._rejected(error, by_reducer=True)
