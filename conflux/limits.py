@@ -66,7 +66,8 @@ RECONNECT_MS_MAX = 500  # more would delay the elections after a restart
 
 # Disk.
 MAP_BYTES = 64 * 1024 * MIB
-FORMAT_VERSION = 2
+JOURNAL_BYTES = 1 * MIB  # then LMDB takes what it holds
+FORMAT_VERSION = 3
 ARTEFACT_VERSION = 1  # of files that are carried away: saved snapshots, exported logs
 ARTEFACT_BLOCK_BYTES_MAX = 16 * MIB
 COMPACT_ENTRIES_MAX = 1024  # deleted in one transaction

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import lmdb.verify
@@ -22,6 +23,7 @@ from conflux.storage import layout, meta_pages
 from conflux.storage.layout import HardState
 
 DATA_FILE = "data.mdb"
+JOURNAL_FILE = "journal"
 _UNFINISHED = "unfinished"
 _CREATION_MAP_BYTES = 1024 * 1024
 _BYTES_PER_BLOCK = 512  # the unit of st_blocks, by POSIX habit
@@ -122,16 +124,16 @@ def refuse_damage(directory: Path) -> None:
         raise Damaged(f"{directory / DATA_FILE}: {findings[0]} ({len(findings)} such findings)")
 
 
-def read_hard_state(environment: Environment, transaction: lmdb.Transaction[bytes]) -> HardState:
-    """The hard state on disk; raises NewerFormat and Damaged."""
+def read_hard_state(environment: Environment, transaction: lmdb.Transaction[Any]) -> HardState:
+    """The hard state that LMDB holds; raises NewerFormat and Damaged."""
     value = transaction.get(layout.HARD_STATE, db=environment.meta)
     if value is None:
         raise Damaged("hard_state (term, vote, commit index) is missing")
-    return layout.decode_hard_state(value)
+    return layout.decode_hard_state(bytes(value))
 
 
-def last_log_index(environment: Environment, transaction: lmdb.Transaction[bytes], hard: HardState) -> int:
-    """Where the log ends, whatever still stands before its beginning; raises Damaged."""
+def last_log_index(environment: Environment, transaction: lmdb.Transaction[Any], hard: HardState) -> int:
+    """Where the log in LMDB ends, whatever still stands before its beginning; raises Damaged."""
     with transaction.cursor(environment.log) as cursor:
         if not cursor.first():
             return hard.snapshot_index
@@ -149,7 +151,7 @@ def read_facts(environment: Environment, transaction: lmdb.Transaction[bytes]) -
 
 def size_on_disk(directory: Path) -> int:
     """Bytes that the data really takes: the file is sparse to some tools, and part of it is reserve."""
-    return os.stat(directory / DATA_FILE).st_blocks * _BYTES_PER_BLOCK
+    return sum(os.stat(directory / name).st_blocks for name in (DATA_FILE, JOURNAL_FILE)) * _BYTES_PER_BLOCK
 
 
 def sync_directory(directory: Path) -> None:
@@ -192,4 +194,5 @@ def _write_first_state(env: lmdb.Environment) -> None:
         for name in (layout.LOG, layout.FACTS):
             env.open_db(name, txn=transaction)
         meta = env.open_db(layout.META, txn=transaction)
-        transaction.put(layout.HARD_STATE, layout.encode_hard_state(HardState()), db=meta)
+        first = HardState(journal_epoch=1)  # the journal is there already
+        transaction.put(layout.HARD_STATE, layout.encode_hard_state(first), db=meta)

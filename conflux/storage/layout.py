@@ -2,7 +2,8 @@
 
     log     8-byte big-endian position -> term u64, kind u8, crc32 u32, payload
     meta    "hard_state"            -> "conflux\\0", format version u32, crc32 of the two, then term, commit index,
-                                       snapshot index, snapshot term u64, log offset i64, vote, crc32 of all before it
+                                       snapshot index, snapshot term u64, log offset i64, journal's epoch u64, vote,
+                                       crc32 of all before it
     facts   name                    -> crc32 u32, bytes
 
 An entry's position is its index plus the log offset, which is 0 until a log is dropped for a snapshot that isn't in
@@ -41,8 +42,11 @@ _INDEX = struct.Struct(">Q")
 _ENTRY = struct.Struct(">QBI")  # term, kind, crc32
 _SIGNED = struct.Struct(">QQB")  # index, term, kind: what the entry's checksum covers before the payload
 _FORMAT = struct.Struct(">8sI")  # magic, format version
-_NUMBERS = struct.Struct(f">QQQQq?B{VOTE_BYTES_MAX}s")
-_NUMBERS_1 = struct.Struct(f">QQQQ?B{VOTE_BYTES_MAX}s")  # of format 1, which had no log offset
+_NUMBERS = struct.Struct(f">QQQQqQ?B{VOTE_BYTES_MAX}s")
+_NUMBERS_BEFORE = {  # of earlier formats
+    1: struct.Struct(f">QQQQ?B{VOTE_BYTES_MAX}s"),  # no log offset
+    2: struct.Struct(f">QQQQq?B{VOTE_BYTES_MAX}s"),  # no journal
+}
 _CHECKSUM = struct.Struct(">I")
 _MAGIC = b"conflux\0"
 _FORMAT_BYTES = _FORMAT.size + _CHECKSUM.size
@@ -57,6 +61,7 @@ class HardState(Struct, frozen=True, kw_only=True):
     snapshot_index: int = 0
     snapshot_term: int = 0
     log_offset: int = 0
+    journal_epoch: int = 0  # what the journal holds of it comes after this; 0: there is no journal yet
 
     @property
     def base_position(self) -> int:
@@ -132,8 +137,17 @@ def encode_hard_state(state: HardState) -> bytes:
     """Fixed width: writing it never moves anything else in the tree."""
     vote = b"" if state.vote is None else state.vote.encode()
     invariant(len(vote) <= VOTE_BYTES_MAX, f"a vote has at most {VOTE_BYTES_MAX} bytes")
-    numbers = (state.term, state.commit_index, state.snapshot_index, state.snapshot_term, state.log_offset)
-    body = _head(limits.FORMAT_VERSION) + _NUMBERS.pack(*numbers, state.vote is not None, len(vote), vote)
+    body = _head(limits.FORMAT_VERSION) + _NUMBERS.pack(
+        state.term,
+        state.commit_index,
+        state.snapshot_index,
+        state.snapshot_term,
+        state.log_offset,
+        state.journal_epoch,
+        state.vote is not None,
+        len(vote),
+        vote,
+    )
     return body + _CHECKSUM.pack(crc32(body))
 
 
@@ -145,19 +159,21 @@ def _head(version: int) -> bytes:
 
 def decode_hard_state(value: bytes) -> HardState:
     """Raises NewerFormat before it interprets anything but the version, and Damaged."""
-    layout = _NUMBERS_1 if _checked_format(value) == 1 else _NUMBERS
+    layout = _NUMBERS_BEFORE.get(_checked_format(value), _NUMBERS)
     (checksum,) = _CHECKSUM.unpack(value[-_CHECKSUM.size :])
     if len(value) != _FORMAT_BYTES + layout.size + _CHECKSUM.size or crc32(value[: -_CHECKSUM.size]) != checksum:
         raise Damaged("hard_state (term, vote, commit index) does not match its checksum")
     *numbers, voted, vote_bytes, vote = layout.unpack_from(value, _FORMAT_BYTES)
-    term, commit_index, snapshot_index, snapshot_term, *log_offset = numbers
+    term, commit_index, snapshot_index, snapshot_term, *later = numbers
+    log_offset, journal_epoch, *_ = *later, 0, 0
     return HardState(
         term=term,
         vote=vote[:vote_bytes].decode() if voted else None,
         commit_index=commit_index,
         snapshot_index=snapshot_index,
         snapshot_term=snapshot_term,
-        log_offset=log_offset[0] if log_offset else 0,
+        log_offset=log_offset,
+        journal_epoch=journal_epoch,
     )
 
 

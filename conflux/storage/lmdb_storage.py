@@ -1,4 +1,8 @@
-"""The storage of a node on disk. One thread owns it; one transaction per write, synced when the call returns.
+"""The storage of a node on disk. One thread owns it; every write is synced when the call returns.
+
+What `persist` is given goes into the journal, and LMDB takes it from there, many writes in one transaction: once the
+journal is full, before the log is cut, and at the end. Room for that is asked for before the journal is written, so
+that a full disk shows itself while nothing is.
 
 Which errors mean what:
 
@@ -14,6 +18,7 @@ Which errors mean what:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -31,12 +36,18 @@ from conflux.storage import environment as environments
 from conflux.storage import layout
 from conflux.storage.environment import Environment
 from conflux.storage.interface import Restored
+from conflux.storage.journal import Journal, make_journal
+from conflux.storage.journal_layout import Written, encode_record
 from conflux.storage.layout import HardState
 from conflux.storage.lock import DirectoryLock
 from conflux.storage.recovery import recover
 from conflux.storage.reserve import Reserve
 from conflux.storage.rules import check_base, check_persist, check_range, next_hard_state
 from conflux.storage.snapshots import SNAPSHOTS, LmdbSnapshots
+from conflux.storage.tail import Tail
+from conflux.storage.taking import Write, take, take_journal
+
+_KEY_BYTES = len(layout.entry_key(0))
 
 
 class LmdbStorage:
@@ -51,7 +62,12 @@ class LmdbStorage:
         self._failure: StorageFailed | None = None
         self._closed = False
         self._page_bytes = environment.env.stat()["psize"]
+        take_journal(directory, environment)
         self._hard, restored = recover(environment)
+        self._journal = Journal(directory, self._hard.journal_epoch)
+        self._tail = Tail()
+        self._taken_index = restored.last_index  # where the log in LMDB ends
+        self._used_bytes = self._count_used_bytes()
         self._last_index = restored.last_index
         self._last_term = restored.last_term
         self._snapshots = LmdbSnapshots.look(directory / SNAPSHOTS)
@@ -86,6 +102,8 @@ class LmdbStorage:
         try:
             if create:
                 _refuse_data(path)
+                with environments.directory_errors(path):
+                    make_journal(path)
                 environments.create_environment(path)
             environments.refuse_damage(path)
             environment = environments.open_environment(path, map_bytes=map_bytes, readonly=False)
@@ -105,7 +123,7 @@ class LmdbStorage:
         return self._restored
 
     def persist(self, *, term: int, vote: str | None, entries: Sequence[Entry], commit_index: int) -> None:
-        """Write term, vote, commit index and `entries` in one transaction; see `Storage.persist`.
+        """Write term, vote, commit index and `entries`, all or nothing; see `Storage.persist`.
 
         Raises:
             DiskFull: nothing was written; the same call may be made again.
@@ -114,22 +132,16 @@ class LmdbStorage:
         self._check_usable()
         hard = next_hard_state(self._hard, term, vote, commit_index)
         check_persist(self._hard, hard, self._last_index, entries, self._term_at)
-        replaced = self._last_index + 1 - entries[0].index if entries else 0
-        hard_state = layout.encode_hard_state(hard)
-        items = [(self._key(entry.index), layout.encode_entry(entry)) for entry in entries]
-
-        def write(transaction: lmdb.Transaction[bytes]) -> None:
-            with transaction.cursor(self._environment.log) as cursor:
-                if replaced and cursor.set_key(items[0][0]):
-                    while cursor.delete():
-                        pass
-                _, added = cursor.putmulti(items, append=True)
-            if added != len(items):
-                raise StorageFailed("the log does not end where it should")
-            transaction.put(layout.HARD_STATE, hard_state, db=self._environment.meta)
-
-        self._write(write, sum(len(key) + len(value) for key, value in items), replaced)
-        self._hard = hard
+        write: Write = (entries[0].index if entries else 0, [layout.encode_entry(entry) for entry in entries])
+        fits = self._require_room(*write)
+        record = encode_record(Written(hard, *write))
+        if fits and self._journal.has_room(record):
+            self._append(record)
+            self._tail.write(*write)
+            self._hard = hard
+        else:
+            self._take(hard, [(self._tail.first, self._tail.values), write])
+            self._taken_index = entries[-1].index if entries else self._last_index
         if entries:
             self._last_index, self._last_term = entries[-1].index, entries[-1].term
 
@@ -144,11 +156,16 @@ class LmdbStorage:
         check_range(first, last)
         if not self._hard.snapshot_index < first <= self._last_index:
             raise KeyError(first)
-        with (
-            environments.directory_errors(self._directory),
-            self._environment.env.begin(self._environment.log, buffers=True) as transaction,
-        ):
-            return _read_range(transaction, first, min(last, self._last_index), bytes_max, self._hard.log_offset)
+        last, tail = min(last, self._last_index), self._tail
+        if not tail.values or last < tail.first:
+            return self._read_taken(first, last, bytes_max)
+        if first >= tail.first:
+            return tail.read(first, last, bytes_max)
+        entries = self._read_taken(first, tail.first - 1, bytes_max)
+        if entries[-1].index == tail.first - 1:
+            room = bytes_max - sum(len(entry.payload) for entry in entries)
+            entries += [entry for entry in tail.read(tail.first, last, room) if len(entry.payload) <= room]
+        return entries
 
     @property
     def snapshots(self) -> LmdbSnapshots:
@@ -165,7 +182,7 @@ class LmdbStorage:
         check_base(hard, index, term, self._last_index, self._term_at, keep_log=keep_log)
         invariant(self._snapshots.holds(index, term), "the log begins after a finished snapshot")
         # A log that is dropped leaves its positions to nobody: the new one's begin after its end.
-        log_offset = hard.log_offset if keep_log else self._last_index + hard.log_offset - index
+        log_offset = hard.log_offset if keep_log else self._taken_index + hard.log_offset - index
         after = structs.replace(
             hard,
             snapshot_index=index,
@@ -173,11 +190,12 @@ class LmdbStorage:
             commit_index=max(hard.commit_index, index),
             log_offset=log_offset,
         )
-        self._write(lambda transaction: self._put_base(transaction, after), 0)
-        self._hard = after
+        self._require_room()
+        self._take(after, [(self._tail.first, self._tail.values)] if keep_log else [])
         self._has_left_over = True
         if not keep_log:
             self._last_index, self._last_term = index, term
+        self._taken_index = self._last_index
 
     def compact_some(self) -> bool:
         """Delete a little of what no longer is part of the log; see `Storage.compact_some`. Raises like `persist`."""
@@ -186,7 +204,8 @@ class LmdbStorage:
             return False
         keys, more = self._left_over()
         if keys:
-            self._write(lambda transaction: self._delete(transaction, keys), 0, len(keys))
+            self._require_room(replaced=len(keys))
+            self._write(lambda transaction: self._delete(transaction, keys))
         self._has_left_over = more
         return more
 
@@ -205,7 +224,15 @@ class LmdbStorage:
         def write(transaction: lmdb.Transaction[bytes]) -> None:
             transaction.cursor(self._environment.facts).putmulti(items)
 
-        self._write(write, sum(len(key) + len(value) for key, value in items))
+        self._require_room(more_bytes=sum(len(key) + len(value) for key, value in items))
+        self._write(write)
+
+    def settle(self) -> None:
+        """Have LMDB take all that the journal holds; raises like `persist`."""
+        self._check_usable()
+        if not self._journal.is_empty:
+            self._take(self._hard, [(self._tail.first, self._tail.values)])
+            self._taken_index = self._last_index
 
     def size_on_disk(self) -> int:
         """Bytes that the data takes, reserve included."""
@@ -215,7 +242,10 @@ class LmdbStorage:
         """Free the directory's lock. Calling twice is harmless, as in a forked child."""
         if self._closed or self._pid != os.getpid():
             return
+        with contextlib.suppress(StorageFailed):  # it stays in the journal: no less durable, if harder to read
+            self.settle()
         self._closed = True
+        self._journal.close()
         self._snapshots.close()
         self._reserve.close()
         self._environment.env.close()
@@ -254,9 +284,6 @@ class LmdbStorage:
                 size += len(value)
         return keys, False
 
-    def _put_base(self, transaction: lmdb.Transaction[bytes], hard: HardState) -> None:
-        transaction.put(layout.HARD_STATE, layout.encode_hard_state(hard), db=self._environment.meta)
-
     def _delete(self, transaction: lmdb.Transaction[bytes], keys: Sequence[bytes]) -> None:
         for key in keys:
             transaction.delete(key, db=self._environment.log)
@@ -268,18 +295,39 @@ class LmdbStorage:
             return self._hard.snapshot_term
         return self.read(index, index, 0)[0].term
 
-    def _write(self, write: Callable[[lmdb.Transaction[bytes]], None], write_bytes: int, replaced: int = 0) -> None:
-        """One transaction, in two stages: what fails in the first has changed nothing."""
+    def _read_taken(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        with (
+            environments.directory_errors(self._directory),
+            self._environment.env.begin(self._environment.log, buffers=True) as transaction,
+        ):
+            return _read_range(transaction, first, last, bytes_max, self._hard.log_offset)
+
+    def _append(self, record: bytes) -> None:
         try:
-            self._reserve_room(write_bytes, replaced)
+            self._journal.append(record)
+        except DiskFull:
+            raise
+        except StorageFailed as error:
+            self._failure = error
+            raise
+
+    def _take(self, hard: HardState, writes: list[Write]) -> None:
+        """Have LMDB take the hard state and these writes. What else the journal holds is no part of the log then."""
+        after = structs.replace(hard, journal_epoch=self._journal.epoch + 1)
+        self._write(lambda transaction: take(self._environment, transaction, after, writes))
+        self._hard = after
+        self._journal.begin_epoch(after.journal_epoch)
+        self._tail = Tail()
+
+    def _write(self, write: Callable[[lmdb.Transaction[bytes]], None]) -> None:
+        """One transaction of LMDB, in two stages: what fails in the first has changed nothing."""
+        try:
             transaction = self._environment.env.begin(write=True)
             try:
                 write(transaction)
             except BaseException:
                 transaction.abort()
                 raise
-        except DiskFull:
-            raise
         except (lmdb.Error, StorageFailed) as error:
             # A page that is spilled early is written before commit too: unreachable, and no sync was asked for.
             raise self._failed(error, retryable=_is_full(error)) from error
@@ -287,14 +335,32 @@ class LmdbStorage:
             transaction.commit()
         except (lmdb.Error, OSError) as error:
             raise self._failed(error, retryable=isinstance(error, lmdb.MapFullError)) from error
+        self._used_bytes = self._count_used_bytes()
 
-    def _reserve_room(self, write_bytes: int, replaced: int) -> None:
-        environment = self._environment
-        if replaced:  # each page of the tree that a deletion touches is copied
-            with environment.env.begin() as transaction:
-                write_bytes += min(transaction.stat(environment.log)["leaf_pages"], replaced) * self._page_bytes
-        used_bytes = (environment.env.info()["last_pgno"] + 1) * self._page_bytes
-        self._reserve.require(used_bytes, write_bytes)
+    def _require_room(
+        self, first: int = 0, values: Sequence[bytes] = (), *, more_bytes: int = 0, replaced: int = 0
+    ) -> bool:
+        """See that LMDB has room to take the tail, these entries and `more_bytes`, and to delete `replaced` entries.
+
+        False: its map may be too small for that, and it alone can tell: it must be asked at once.
+        """
+        tail = self._tail
+        write_bytes = more_bytes + tail.size + sum(map(len, values)) + _KEY_BYTES * (len(tail.values) + len(values))
+        begins = min(first if values else self._last_index + 1, tail.first if tail.values else self._last_index + 1)
+        replaced += max(0, self._taken_index + 1 - begins)
+        try:
+            if replaced:  # each page of the tree that a deletion touches is copied
+                with self._environment.env.begin() as transaction:
+                    pages = min(transaction.stat(self._environment.log)["leaf_pages"], replaced)
+                write_bytes += pages * self._page_bytes
+            return self._reserve.require(self._used_bytes, write_bytes)
+        except DiskFull:
+            raise
+        except (lmdb.Error, StorageFailed) as error:
+            raise self._failed(error, retryable=_is_full(error)) from error
+
+    def _count_used_bytes(self) -> int:
+        return int(self._environment.env.info()["last_pgno"] + 1) * self._page_bytes
 
     def _failed(self, error: Exception, *, retryable: bool) -> StorageFailed:
         if retryable:

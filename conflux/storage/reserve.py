@@ -33,8 +33,8 @@ class Reserve:
         self._size = 0  # of the file, when it was looked at last: it never gets shorter
         self._supported = hasattr(os, "posix_fallocate")
 
-    def require(self, used_bytes: int, write_bytes: int) -> None:
-        """See that the file is allocated for one more write.
+    def require(self, used_bytes: int, write_bytes: int) -> bool:
+        """See that the file is allocated for one more write. False: up to the end of the map, and that may not do.
 
         Args:
             used_bytes: where LMDB's pages end.
@@ -46,8 +46,9 @@ class Reserve:
         """
         # Twice: a value just over half a page takes a whole one. A 256th: free pages are listed with 8 bytes each.
         needed = 2 * write_bytes + _SLACK_BYTES + used_bytes // 256
+        fits = used_bytes + needed <= self._map_bytes
         if not self._supported or self._allocated(used_bytes + needed):
-            return
+            return fits
         try:
             try:
                 self._allocate(used_bytes + max(needed, RESERVE_BYTES))
@@ -57,6 +58,7 @@ class Reserve:
                 self._allocate(used_bytes + needed)
         except OSError as error:
             self._refuse(error, needed)
+        return fits
 
     def close(self) -> None:
         """Close the file. What is reserved stays reserved."""

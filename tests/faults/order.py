@@ -1,8 +1,9 @@
 """Reads a trace with marks (`failpoints/marks.py`) and finds what was sent before it was on disk.
 
-LMDB's commit is an fdatasync of the pages, then a write of the meta page through a descriptor that syncs each write
-(O_DSYNC). A persist is on disk once both have returned. A mark stands before the hand-over to the transport, so a
-mark after both proves that no frame left before.
+A persist is on disk once a write to the journal and then an fdatasync of it have returned. Where LMDB takes it at once:
+its commit is an fdatasync of the pages, then a write of the meta page through a descriptor that syncs each write
+(O_DSYNC). A mark stands before the hand-over to the transport, so a mark after all that proves that no frame left
+before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MARK = re.compile(r'"/conflux-mark/([^"]*)"')
-DONE = re.compile(r"(fdatasync|pwrite64|pwritev2?|writev)\b.*= (-?\d+)")
+CALL = re.compile(r"(\d+) .*?\b(fdatasync|pwrite64|pwritev2?|writev)\b")
+FILE = re.compile(r"\(\d+<[^>]*/([^/>]*)>")
+RESULT = re.compile(r"= (-?\d+)[^=]*$")
 
 
 @dataclass(slots=True)
@@ -26,30 +29,36 @@ class Order:
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     _writing: tuple[int, str, int] | None = None
-    _synced: bool = False
-    _meta_written: bool = False
+    _steps: list[tuple[str, str]] = field(default_factory=list)  # (call, file) of those that returned since
+    _files: dict[str, str] = field(default_factory=dict)  # of calls that did not return yet, by thread
 
     def read(self, lines: Iterable[str]) -> Order:
         for line in lines:
             if found := MARK.search(line):
                 if "resumed>" not in line:
                     self._on_mark(line, *found[1].split("/"))
-            elif (found := DONE.search(line)) and self._writing is not None:
-                self._on_call(found[1], int(found[2]))
+            elif (found := CALL.match(line)) and self._writing is not None:
+                self._on_call(line, *found.groups())
         return self
 
-    def _on_call(self, call: str, result: int) -> None:
-        if call == "fdatasync":
-            self._synced = result == 0
-            self._meta_written = False
-        elif self._synced and result > 0:
-            self._meta_written = True
+    def _on_call(self, line: str, thread: str, call: str) -> None:
+        if file := FILE.search(line):
+            self._files[thread] = file[1]
+        result = RESULT.search(line)
+        if "unfinished" not in line and result is not None and int(result[1]) >= 0:
+            self._steps.append(("sync" if call == "fdatasync" else "write", self._files.get(thread, "")))
+
+    def _on_disk(self) -> bool:
+        """Whether what was begun is on disk after these steps."""
+        steps = self._steps
+        in_journal = steps[-2:] == [("write", "journal"), ("sync", "journal")]
+        return in_journal or (("sync", "data.mdb") in steps and steps[-1:] == [("write", "data.mdb")])
 
     def _on_mark(self, line: str, what: str, *words: str) -> None:
         match what:
             case "persist":
                 self._writing = (int(words[0]), words[1], int(words[2]))
-                self._synced = self._meta_written = False
+                self._steps.clear()
             case "persisted":
                 self._persisted(line)
             case "accepted":
@@ -60,7 +69,7 @@ class Order:
                 self._expect((self.term, self.vote) == (int(words[0]), words[1]), what, line)
 
     def _persisted(self, line: str) -> None:
-        self._expect(self._writing is not None and self._synced and self._meta_written, "persist", line)
+        self._expect(self._writing is not None and self._on_disk(), "persist", line)
         if self._writing is not None:
             self.term, self.vote, last = self._writing
             self.last = last or self.last

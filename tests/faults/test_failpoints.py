@@ -24,7 +24,7 @@ DEATH_SECONDS = 40.0
 VICTIM = "n1"
 # Without CONFLUX_FAULTS=1, only these: one of each kind.
 SHORT = {
-    *("append.after_send", "persist.in_transaction", "accepted.before_send", "answer.before", "vote.before_send"),
+    *("append.after_send", "persist.written", "accepted.before_send", "answer.before", "vote.before_send"),
     *("start.reading", "form.before_formed"),
 }
 

@@ -1,7 +1,7 @@
 """A process of its own for damage: `python -m tests.storage.damaging DIRECTORY SEED COUNT`.
 
-It flips one byte of the data file at a time, opens the directory, compares what it finds, writes to it, and prints
-one line each: a crash then names its flip. Half of the flips hit LMDB's own structures.
+It flips one byte of the data file or of the journal at a time, opens the directory, compares what it finds, writes to
+it, and prints one line each: a crash then names its flip. Half of the flips in the data file hit LMDB's own structures.
 """
 
 from __future__ import annotations
@@ -11,38 +11,43 @@ import sys
 from pathlib import Path
 
 from conflux.errors import DirectoryError
-from conflux.storage.environment import DATA_FILE
+from conflux.storage.environment import DATA_FILE, JOURNAL_FILE
 from conflux.storage.lmdb_storage import LmdbStorage
 from tests.storage.making import entries, entry, read_all
 
 PAGE_BYTES = 4096
 META_BYTES = 160
+JOURNAL_USED_BYTES = 8 * 512  # two records, and sectors that were never written or hold an older one
 PAGE_HEAD_BYTES = 64
 LAST = 600
 
 
-def make(directory: Path) -> None:
-    """A log that has overflow pages, free pages, an upper page in its tree, and facts."""
+def make(directory: Path) -> dict[str, bytes]:
+    """A log that has overflow pages, free pages, an upper page in its tree, and facts; its end is in the journal.
+
+    What a crash leaves of it: the files' contents.
+    """
     storage = LmdbStorage.open(directory, create=True)
     storage.record_facts({"identity": b"0" * 16, "cluster": b"tests"})
     for first in range(1, LAST, 100):
         storage.persist(term=1, vote="a", entries=entries(first, first + 99), commit_index=first - 1)
-    storage.persist(term=2, vote=None, entries=entries(551, 590, term=2), commit_index=550)
+        storage.settle()
     storage.persist(term=3, vote="b", entries=[entry(591, 3, b"long" * 5000), *entries(592, LAST, 3)], commit_index=590)
+    storage.settle()
+    storage.persist(term=3, vote="b", entries=entries(596, 597, term=3), commit_index=590)
+    storage.persist(term=4, vote="b", entries=[entry(597, 4, b"long" * 500), *entries(598, LAST, 4)], commit_index=596)
+    used = (storage._environment.env.info()["last_pgno"] + 1) * PAGE_BYTES
+    left = {
+        DATA_FILE: (directory / DATA_FILE).read_bytes()[:used],
+        JOURNAL_FILE: (directory / JOURNAL_FILE).read_bytes(),
+    }
     storage.close()
+    return left
 
 
 def content(storage: LmdbStorage) -> object:
     """Everything that a node would take from it."""
     return storage.restored(), read_all(storage, 1, LAST), storage.facts()
-
-
-def used_bytes(directory: Path) -> int:
-    """Where LMDB's pages end."""
-    storage = LmdbStorage.open(directory, create=False)
-    used = (storage._environment.env.info()["last_pgno"] + 1) * PAGE_BYTES
-    storage.close()
-    return used
 
 
 def offsets(chance: random.Random, used: int, count: int) -> list[int]:
@@ -68,8 +73,9 @@ def outcome(directory: Path, expected: object) -> str:
     try:
         if content(storage) != expected:
             return "DIFFERENT"
-        storage.persist(term=4, vote=None, entries=entries(596, LAST + 200, 4), commit_index=595)
-        written = read_all(storage, 596, LAST + 200) == entries(596, LAST + 200, 4)
+        storage.persist(term=5, vote=None, entries=entries(598, LAST + 200, 5), commit_index=597)
+        storage.settle()
+        written = read_all(storage, 598, LAST + 200) == entries(598, LAST + 200, 5)
         return "same" if written else "DIFFERENT after writing"
     finally:
         storage.close()
@@ -78,19 +84,19 @@ def outcome(directory: Path, expected: object) -> str:
 def main() -> None:
     """See above."""
     directory, chance, count = Path(sys.argv[1]), random.Random(int(sys.argv[2])), int(sys.argv[3])
-    make(directory)
-    used = used_bytes(directory)
+    left = make(directory)
     storage = LmdbStorage.open(directory, create=False)
     expected = content(storage)
     storage.close()
-    data_file = directory / DATA_FILE
-    original = data_file.read_bytes()[:used]
-    for offset in offsets(chance, used, count):
+    in_data = [(DATA_FILE, offset) for offset in offsets(chance, len(left[DATA_FILE]), count)]
+    in_journal = [(JOURNAL_FILE, chance.randrange(JOURNAL_USED_BYTES)) for _ in range(count // 3)]
+    for name, offset in in_data + in_journal:
         flip = chance.randrange(1, 256)
-        print(offset, flip, end=" ", flush=True)
-        damaged = bytearray(original)
-        damaged[offset] ^= flip
-        data_file.write_bytes(damaged)
+        print(name, offset, flip, end=" ", flush=True)
+        damaged = {each: bytearray(content) for each, content in left.items()}
+        damaged[name][offset] ^= flip
+        for each, content_of in damaged.items():
+            (directory / each).write_bytes(content_of)
         print(outcome(directory, expected), flush=True)
 
 

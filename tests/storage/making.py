@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -53,6 +54,12 @@ def take_snapshot(
         writer.write(chunk)
     writer.finish().close()
     return made
+
+
+def crash(directory: Path, copy: Path) -> Path:
+    """What a crash at this moment would leave of a directory that is open, as another directory."""
+    shutil.copytree(directory, copy, ignore=shutil.ignore_patterns("lock*"))
+    return copy
 
 
 def run(processes: Processes, module: str, *arguments: object) -> subprocess.Popen[str]:

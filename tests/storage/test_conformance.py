@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from conflux.raft.invariant import InvariantViolated
 from conflux.storage.interface import Restored, Storage
 from conflux.storage.lmdb_storage import LmdbStorage
 from conflux.storage.memory import MemoryStorage
-from tests.storage.making import append, entries, entry, read_all
+from tests.storage.making import append, crash, entries, entry, read_all
 
 
 class Place:
@@ -36,6 +37,18 @@ def on_disk(directory: Path) -> Place:
     return Place(LmdbStorage.open(directory, create=True), reopen)
 
 
+def on_disk_after_a_crash(directory: Path) -> Place:
+    """The end of the log is in the journal when it is opened again."""
+    lives = count(1)
+
+    def reopen(storage: Storage) -> Storage:
+        crashed = crash(directory, directory.with_name(f"life{next(lives)}"))
+        storage.close()
+        return LmdbStorage.open(crashed, create=False)
+
+    return Place(LmdbStorage.open(directory, create=True), reopen)
+
+
 def in_memory(directory: Path) -> Place:
     def reopen(storage: Storage) -> Storage:
         assert isinstance(storage, MemoryStorage)
@@ -44,7 +57,7 @@ def in_memory(directory: Path) -> Place:
     return Place(MemoryStorage(), reopen)
 
 
-@pytest.fixture(params=[on_disk, in_memory])
+@pytest.fixture(params=[on_disk, on_disk_after_a_crash, in_memory])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     made: Place = request.param(tmp_path / "node")
     yield made

@@ -16,7 +16,7 @@ from conflux import limits
 from conflux.errors import Damaged, DirectoryError, NewerFormat, StorageFailed
 from conflux.storage import environment as environments
 from conflux.storage import layout
-from conflux.storage.environment import DATA_FILE
+from conflux.storage.environment import DATA_FILE, JOURNAL_FILE
 from conflux.storage.layout import HardState
 from conflux.storage.lmdb_storage import LmdbStorage
 from conflux.storage.meta_pages import findings
@@ -31,6 +31,7 @@ def directory(tmp_path: Path) -> Path:
     storage = LmdbStorage.open(tmp_path / "node", create=True)
     for first in range(1, 300, 50):
         append(storage, entries(first, first + 49), commit_index=first // 2)
+        storage.settle()
     storage.record_facts({"identity": b"who I am", "app": b"list"})
     storage.close()
     return tmp_path / "node"
@@ -151,20 +152,23 @@ def test_a_log_that_ends_before_the_snapshot_behind_which_it_begins_is_damage(di
         LmdbStorage.open(directory, create=False)
 
 
-def test_an_entry_that_another_program_has_written_behind_the_log_stops_the_node_before_it_acknowledges(
+def test_an_entry_that_another_program_has_written_behind_the_log_stops_the_node_and_nothing_is_lost(
     directory: Path,
 ) -> None:
     storage = LmdbStorage.open(directory, create=False)
     environment = storage._environment
     with environment.env.begin(write=True) as transaction:
         transaction.put(layout.entry_key(350), layout.encode_entry(entry(350)), db=environment.log)
+    append(storage, entries(301, 302))
     for _ in range(2):
         with pytest.raises(StorageFailed, match="the log does not end where it should"):
-            append(storage, entries(301, 302))
+            storage.settle()
     storage.close()
+    with pytest.raises(StorageFailed, match="the log does not end where it should"):
+        LmdbStorage.open(directory, create=False)
     write_value(directory, layout.LOG, layout.entry_key(350), None)
     again = LmdbStorage.open(directory, create=False)
-    assert again.restored().last_index == 300
+    assert again.restored().last_index == 302
     again.close()
 
 
@@ -176,7 +180,7 @@ def test_an_entry_of_a_term_that_the_node_never_reached_is_damage(directory: Pat
 
 def test_a_log_that_begins_after_a_snapshot_that_is_not_there_is_damage_and_nothing_is_written(tmp_path: Path) -> None:
     LmdbStorage.open(tmp_path / "node", create=True).close()
-    state = HardState(term=4, commit_index=100, snapshot_index=100, snapshot_term=3)
+    state = HardState(term=4, commit_index=100, snapshot_index=100, snapshot_term=3, journal_epoch=9)
     write_value(tmp_path / "node", layout.META, layout.HARD_STATE, layout.encode_hard_state(state))
     before = (tmp_path / "node" / DATA_FILE).read_bytes()
     with pytest.raises(Damaged, match=r"begins after entry 100, and of the snapshots that lead to it .* holds none"):
@@ -197,12 +201,16 @@ def test_every_flipped_byte_of_the_hard_state_is_damage_and_never_another_format
             layout.decode_hard_state(value[:position] + bytes([value[position] ^ 0x40]) + value[position + 1 :])
 
 
-def test_a_directory_of_format_1_is_read_and_becomes_one_of_the_present_format(directory: Path) -> None:
-    head = layout._FORMAT.pack(b"conflux\0", 1)
+@pytest.mark.parametrize(("version", "numbers"), [(1, (7, 250, 0, 0)), (2, (7, 250, 0, 0, 0))])
+def test_a_directory_of_an_older_format_is_read_and_becomes_one_of_the_present_format(
+    directory: Path, version: int, numbers: tuple[int, ...]
+) -> None:
+    head = layout._FORMAT.pack(b"conflux\0", version)
     head += layout._CHECKSUM.pack(crc32(head))
-    body = head + layout._NUMBERS_1.pack(7, 250, 0, 0, True, 1, b"a")
+    body = head + layout._NUMBERS_BEFORE[version].pack(*numbers, True, 1, b"a")
     old = body + layout._CHECKSUM.pack(crc32(body))
-    assert len(old) == 182
+    assert len(old) == 182 + 8 * (version - 1)
+    (directory / JOURNAL_FILE).unlink()
     write_value(directory, layout.META, layout.HARD_STATE, old)
     for _ in range(2):
         storage = LmdbStorage.open(directory, create=False)
@@ -218,7 +226,7 @@ def test_C16_a_newer_format_is_refused_and_nothing_is_written(directory: Path, m
     write_value(directory, layout.META, layout.HARD_STATE, newer)
     monkeypatch.undo()
     before = (directory / DATA_FILE).read_bytes()
-    with pytest.raises(NewerFormat, match="format 3"):
+    with pytest.raises(NewerFormat, match=f"format {limits.FORMAT_VERSION + 1}"):
         LmdbStorage.open(directory, create=False)
     assert (directory / DATA_FILE).read_bytes() == before
 
@@ -242,9 +250,10 @@ def test_C6_one_flipped_byte_anywhere_gives_the_same_content_or_a_refusal_never_
     process = run(processes, "damaging", tmp_path / "node", 20, 150)
     output, errors = process.communicate()
     assert process.returncode == 0, f"signal {process.returncode} at {output.splitlines()[-1:]}\n{errors}"
-    outcomes = [line.split(maxsplit=2)[2] for line in output.splitlines()]
-    assert len(outcomes) == 150
-    assert set(outcomes) == {"same", "refused"}, output
+    outcomes = [line.split(maxsplit=3) for line in output.splitlines()]
+    assert len(outcomes) == 200
+    assert {outcome for _, _, _, outcome in outcomes} == {"same", "refused"}, output
+    assert {outcome for name, _, _, outcome in outcomes if name == JOURNAL_FILE} == {"refused"}, output
 
 
 @pytest.mark.parametrize(
@@ -273,6 +282,7 @@ def with_many_freed_pages(directory: Path) -> Path:
     reader = storage._environment.env.begin()
     for index in range(301, 600):
         append(storage, entries(index, index))
+        storage.settle()
     reader.abort()
     storage.close()
     return directory

@@ -12,10 +12,12 @@ import pytest
 
 from conflux.errors import AlreadyOpen, Damaged, DirectoryError, WrongDirectory
 from conflux.storage import environment as environments
-from conflux.storage.environment import DATA_FILE
+from conflux.storage.environment import DATA_FILE, JOURNAL_FILE
 from conflux.storage.lmdb_storage import LmdbStorage
 from conflux.storage.lock import DirectoryLock, lock_holder
 from tests.storage.making import Processes, append, entries, run
+
+FILES = {"data.mdb", "journal", "lock.mdb", "lock"}
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_a_new_directory_is_its_owners_alone(directory: Path) -> None:
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert {name.name for name in directory.iterdir()} == {"data.mdb", "lock.mdb", "lock"}
+    assert {name.name for name in directory.iterdir()} == FILES
     assert {stat.S_IMODE(name.stat().st_mode) for name in directory.iterdir()} == {0o600}
 
 
@@ -61,18 +63,23 @@ def test_opening_where_no_data_stands_is_refused_and_makes_nothing(tmp_path: Pat
     assert not path.is_dir() or not list(path.iterdir())
 
 
-def test_a_creation_that_was_killed_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("name", [DATA_FILE, JOURNAL_FILE])
+def test_a_creation_that_was_killed_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    rename = os.rename
+
+    def killed(source: Path, target: Path) -> None:
+        if target.name == name:
+            raise KeyboardInterrupt
+        rename(source, target)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(environments.os, "rename", killed)
         LmdbStorage.open(tmp_path / "node", create=True)
-    assert (tmp_path / "node" / "unfinished" / DATA_FILE).exists()
+    assert {each.name for each in (tmp_path / "node").iterdir()} & {"unfinished", "journal.unfinished"}
     with pytest.raises(WrongDirectory):
         LmdbStorage.open(tmp_path / "node", create=False)
     LmdbStorage.open(tmp_path / "node", create=True).close()
-    assert not (tmp_path / "node" / "unfinished").exists()
+    assert {each.name for each in (tmp_path / "node").iterdir()} == FILES
 
 
 def test_an_empty_data_file_is_damage_and_not_a_new_node(tmp_path: Path) -> None:

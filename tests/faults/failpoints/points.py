@@ -25,7 +25,7 @@ POINTS = {
     "append.after_send": "leader",
     "persist.before": "any",
     "persist.reserved": "any",  # room on disk, nothing written
-    "persist.in_transaction": "any",  # all put, not committed
+    "persist.written": "any",  # in the journal, not synced
     "persist.after": "any",
     "accepted.before_send": "follower",  # on disk, the leader doesn't know
     "accepted.after_send": "follower",
@@ -35,13 +35,16 @@ POINTS = {
     "answer.after": "leader",
     "read.before_answer": "any",
     "commit_index.before": "any",  # written down alone, when idle
-    "commit_index.in_transaction": "any",
+    "commit_index.written": "any",
+    "take.in_transaction": "any",  # LMDB has all that the journal holds, not committed
+    "take.after": "any",  # committed: what the journal holds is of an epoch that is over
     "commit_index.after": "any",
     "vote.request_before_send": "candidate",  # its own vote is on disk
     "vote.request_after_send": "candidate",
     "vote.before_send": "voter",  # on disk, the candidate doesn't know
     "vote.after_send": "voter",
     "noop.before_persist": "candidate",  # elected, and nothing of the new term on disk
+    "start.journal_in_transaction": "starting",
     "start.before_recovery": "starting",
     "start.reading": "starting",  # in the middle of the log
     "start.folding": "starting",
@@ -150,6 +153,7 @@ def around(owner: Any, name: str, *, before: Any = None, after: Any = None) -> N
 
 def _in_storage(passing: Passing) -> None:
     from conflux.raft.entry import Kind
+    from conflux.storage import journal, lmdb_storage, taking
     from conflux.storage.lmdb_storage import LmdbStorage
     from conflux.storage.reserve import Reserve
 
@@ -165,17 +169,17 @@ def _in_storage(passing: Passing) -> None:
 
     around(LmdbStorage, "persist", before=before, after=after)
     around(Reserve, "require", after=lambda *_: passing("persist.reserved"))
-    write = LmdbStorage._write
+    point = "persist.written"
 
-    def wrapped(self: Any, fill: Any, write_bytes: int, replaced: int = 0) -> None:
-        def fill_and_die(transaction: Any) -> None:
-            fill(transaction)
-            # A commit index that is written alone is a hard state of fixed width and no entry.
-            passing("persist.in_transaction" if write_bytes else "commit_index.in_transaction")
+    def appending(_self: Any, *, entries: Any, **_rest: Any) -> None:
+        nonlocal point  # a commit index that is written alone comes without an entry
+        point = "persist.written" if entries else "commit_index.written"
 
-        write(self, fill_and_die, write_bytes, replaced)
-
-    LmdbStorage._write = wrapped  # type: ignore[method-assign]
+    around(LmdbStorage, "persist", before=appending)
+    around(journal, "_sync", before=lambda *_: passing(point))
+    around(lmdb_storage, "take", after=lambda *_: passing("take.in_transaction"))
+    around(LmdbStorage, "_take", after=lambda *_: passing("take.after"))
+    around(taking, "take", after=lambda *_: passing("start.journal_in_transaction"))
 
 
 def _in_replica(passing: Passing) -> None:
@@ -271,6 +275,7 @@ def _in_formation(passing: Passing) -> None:
 
 
 def _in_compaction(passing: Passing) -> None:
+    from conflux.storage import lmdb_storage
     from conflux.storage.lmdb_storage import LmdbStorage
     from conflux.storage.snapshot_writer import LmdbSnapshotWriter
     from conflux.storage.snapshots import LmdbSnapshots
@@ -278,14 +283,25 @@ def _in_compaction(passing: Passing) -> None:
     def at(point: str) -> Callable[..., None]:
         return lambda *_, **__: passing(point)
 
+    installing = False
+
+    def begun(*_: Any, **__: Any) -> None:
+        nonlocal installing
+        installing = True
+
+    def installed(*_: Any, **__: Any) -> None:
+        nonlocal installing
+        installing = False
+        passing("base.installed")
+
     around(LmdbSnapshots, "begin", after=at("snapshot.begun"))
     around(LmdbSnapshotWriter, "write", after=at("snapshot.written"))
     around(LmdbSnapshotWriter, "start_finish", before=at("snapshot.before_end"))
     around(LmdbSnapshotWriter, "_sync", before=at("snapshot.before_sync"), after=at("snapshot.after_sync"))
     around(LmdbSnapshotWriter, "_rename", after=at("snapshot.after_rename"))
     around(LmdbSnapshotWriter, "finish", after=at("snapshot.finished"))
-    around(LmdbStorage, "_put_base", after=at("base.in_transaction"))
-    around(LmdbStorage, "install_base", after=at("base.installed"))
+    around(LmdbStorage, "install_base", before=begun, after=installed)
+    around(lmdb_storage, "take", after=lambda *_: passing("base.in_transaction") if installing else None)
     around(LmdbStorage, "_delete", after=at("compact.in_transaction"))
     around(LmdbStorage, "compact_some", after=at("compact.after"))
     around(LmdbSnapshots, "_remove", after=at("snapshot.removed"))
