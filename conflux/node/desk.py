@@ -79,6 +79,8 @@ class Desk:
 
     def take(self, origin: Origin, message: Any) -> None:
         """Take a client's message."""
+        if self._node.chores is not None and not isinstance(message, Perform):
+            self._node.chores.look_soon()
         match message:
             case AskStatus():
                 report = msgspec.json.encode(report_of(self._node))

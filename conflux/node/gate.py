@@ -54,7 +54,7 @@ class Gate:
     def _take_from_member(self, frame: PeerFrame, now_s: float) -> None:
         node, desk, message = self._node, self._node.desk, frame.message
         assert node.replica is not None and desk.readers is not None
-        assert node.guard is not None and node.snapshots is not None
+        assert node.guard is not None and node.snapshots is not None and node.chores is not None
         match message:
             case Forward(handle=handle, frame=inner):
                 desk.take_frame(FromPeer(frame.sender, handle), inner)
@@ -66,11 +66,13 @@ class Gate:
                 desk.readers.peer_answered(message)
             case AskSnapshot() | SnapshotPart() | SnapshotGone():
                 node.snapshots.take(frame.sender, message)
+                node.chores.look_soon()
             case Candidate():
                 node.candidates.hear(message, now_s)
             case Removed():
                 node.founding.was_removed()
             case Hashes() | AskStateHash() | StateHashThere():
                 node.guard.hear(frame.sender, message)
+                node.chores.look_soon()
             case _ if isinstance(message, RAFT_MESSAGES) and not node.replica.is_stuck:
                 node.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))

@@ -21,6 +21,7 @@ from conflux.errors import Closed
 from conflux.node.backups import Backups
 from conflux.node.candidates import Candidates
 from conflux.node.changes import MemberChanges
+from conflux.node.chores import Chores
 from conflux.node.clock import Clock
 from conflux.node.desk import Desk
 from conflux.node.directory import Directory
@@ -54,7 +55,6 @@ IDLE_COMMIT_SECONDS = 0.05  # idle for so long, the commit index is written down
 IDLE_HASH_SECONDS = 1.0  # and the state is hashed for `status`: not while the other nodes here still start
 ANNOUNCE_COMMIT_SECONDS = 0.002  # for so long, the next entry may carry the commit index: a message and a wake saved
 WAIT_SECONDS_MAX = 1.0
-HASH_SLICES_PER_TURN = 4
 
 
 class Node:
@@ -91,6 +91,7 @@ class Node:
         self.replica: Replica | None = None
         self.snapshots: SnapshotWork | None = None
         self.past: Past | None = None
+        self.chores: Chores | None = None
         self.candidates = Candidates()
         self.guard: Guard | None = None
         self.ticker = Ticker(options.heartbeat_interval_ms / 1000, now_s)
@@ -237,12 +238,10 @@ class Node:
             waits.append(0.0)
         else:
             waits.append(replica.raft.ticks_to_timer() * TICK_S)
-            if self.guard is not None and not replica.is_stuck:
-                waits.append(self.guard.wait_s(now_s))
+            if self.chores is not None:
+                waits.append(self.chores.wait_s(now_s))
             if self.desk.readers is not None and self.desk.readers.waits:
                 waits.append(0.02)
-            if self.snapshots is not None and self.snapshots.waits:
-                waits.append(0.01)
             if self._owes_commit_since_s is not None and not replica.is_stuck:
                 waits.append(max(0.0, self._owes_commit_since_s + ANNOUNCE_COMMIT_SECONDS - now_s))
             if replica.may_write_commit_index:
@@ -317,11 +316,13 @@ class Node:
 
     def snapshot_offered(self, offer: SnapshotOffered) -> None:
         """See `replica.Observer`."""
+        self._look_at_chores()
         if self.snapshots is not None:
             self.snapshots.installer.offered(offer)
 
     def installed(self, machine: Machine) -> None:
         """See `replica.Observer`."""
+        self._look_at_chores()
         if self.snapshots is not None:
             self.snapshots.snapshotter.installed(machine)
         if self.guard is not None:
@@ -343,9 +344,8 @@ class Node:
     def _serve(self, now_s: float) -> None:
         """Judge, fold, answer and tell."""
         replica, readers, watchers = self.replica, self.desk.readers, self.desk.watchers
-        assert replica is not None and readers is not None and watchers is not None and self.guard is not None
-        if not replica.is_stuck:
-            self.guard.turn(now_s)
+        assert replica is not None and readers is not None and watchers is not None and self.chores is not None
+        self.chores.turn(now_s)
         self._lead_when_ready(replica)
         if self.desk.leadership is not None and not replica.is_stuck:
             self.desk.leadership.turn()
@@ -356,13 +356,6 @@ class Node:
         # A watcher that hears nothing looks for another node.
         may_tell = not self.directory.removed and replica.refusal is None and not watchers.is_empty
         more = may_tell and not self.founding.is_outside and watchers.turn(now_s)
-        self._hash_some()
-        if self.snapshots is not None:
-            self.snapshots.work()
-        if self.past is not None:
-            self.past.work()
-        if self.desk.backups is not None:
-            self.desk.backups.turn(now_s)
         self._is_busy = more or self._has_work(replica)
         progress = (replica.raft.log.last_index, replica.raft.commit_index)
         if progress != self._progress or self._is_busy:  # heartbeats are no work
@@ -371,6 +364,12 @@ class Node:
             replica.write_commit_index()
             if idle_s >= IDLE_HASH_SECONDS:
                 self.state_hashes.begin(replica.machine)
+                if self.state_hashes.has_work:
+                    self.chores.look_soon()
+
+    def _look_at_chores(self) -> None:
+        if self.chores is not None:
+            self.chores.look_soon()
 
     def _announce_commit(self, raft: Raft, now_s: float) -> None:
         """Followers hear what is committed from the next entry, or alone, if there is none for a moment."""
@@ -387,18 +386,8 @@ class Node:
             (self.desk.leadership is not None and self.desk.leadership.has_work and not replica.is_stuck)
             or replica.is_behind
             or (self.desk.readers is not None and self.desk.readers.has_work)
-            or (self.guard is not None and self.guard.has_work)
-            or self.state_hashes.has_work
-            or (self.snapshots is not None and self.snapshots.has_work)
-            or (self.past is not None and self.past.has_work)
+            or (self.chores is not None and self.chores.is_busy)
         )
-
-    def _hash_some(self) -> None:
-        if self.guard is not None:
-            self.guard.work()
-        if self.state_hashes.has_work:
-            for _ in range(HASH_SLICES_PER_TURN):
-                self.state_hashes.work()
 
     def _lead_when_ready(self, replica: Replica) -> None:
         """Take requests once this term's no-op is committed and everything is folded."""
@@ -464,6 +453,7 @@ class Node:
             self.directory,
         )
         self.desk.backups = Backups(self.replica, self.snapshots.snapshotter, storage, self._clock, self.desk.reply)
+        self.chores = Chores(self.replica, self.guard, self.state_hashes, self.snapshots, self.past, self.desk.backups)
         current = self.replica.raft.configuration
         assert isinstance(current, Membership)
         self.founding.members_changed(current)

@@ -1,0 +1,75 @@
+"""`Chores`: what a node does beside its log - it hashes, holds hashes against the others', snapshots, looks back.
+
+Most turns of a busy node bring none of it anything to do, and to ask each room whether it has costs as much as an
+entry. So they are looked at every few milliseconds, and in each turn only while one of them is at work.
+"""
+
+from __future__ import annotations
+
+from conflux.node.backups import Backups
+from conflux.node.guard import Guard
+from conflux.node.past import Past
+from conflux.node.replica import Replica
+from conflux.node.snapshot_work import SnapshotWork
+from conflux.node.status import StateHashes
+
+PAUSE_SECONDS = 0.005  # something new waits for no longer, and most of it is looked at at once: see `look_soon`
+DISK_LOOK_SECONDS = 0.01  # while a disk takes a snapshot in, or chunks of one are on their way
+STUCK_SECONDS = 1.0  # while the node waits for room on its disk
+HASH_SLICES_PER_TURN = 4
+
+
+class Chores:
+    """The rooms of it, in the order in which they are worked."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        guard: Guard,
+        state_hashes: StateHashes,
+        snapshots: SnapshotWork,
+        past: Past,
+        backups: Backups,
+    ) -> None:
+        self.is_busy = False  # one of them has something to do at once
+        self._replica = replica
+        self._guard = guard
+        self._state_hashes = state_hashes
+        self._snapshots = snapshots
+        self._past = past
+        self._backups = backups
+        self._due_s = 0.0  # not looked at before
+        self._next_s = 0.0  # when one of them has something to do, as far as it knew when it was looked at
+        self._was_passed_over = False
+
+    def look_soon(self) -> None:
+        """There is something new for one of them: look in this turn, or the next."""
+        self._due_s = 0.0
+
+    def turn(self, now_s: float) -> None:
+        """A slice of each, if it is time."""
+        self._was_passed_over = now_s < self._due_s and not self.is_busy
+        if self._was_passed_over:
+            return
+        self._work(now_s)
+        self.is_busy = (
+            self._guard.has_work or self._state_hashes.has_work or self._snapshots.has_work or self._past.has_work
+        )
+        wait_s = STUCK_SECONDS if self._replica.is_stuck else self._guard.wait_s(now_s)
+        self._next_s = now_s + (min(wait_s, DISK_LOOK_SECONDS) if self._snapshots.waits else wait_s)
+        self._due_s = min(self._next_s, now_s + PAUSE_SECONDS)
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until they are to be looked at."""
+        return max(0.0, (self._due_s if self._was_passed_over or not self._due_s else self._next_s) - now_s)
+
+    def _work(self, now_s: float) -> None:
+        if not self._replica.is_stuck:
+            self._guard.turn(now_s)
+        self._guard.work()
+        if self._state_hashes.has_work:
+            for _ in range(HASH_SLICES_PER_TURN):
+                self._state_hashes.work()
+        self._snapshots.work()
+        self._past.work()
+        self._backups.turn(now_s)
