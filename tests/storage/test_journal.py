@@ -23,12 +23,17 @@ from tests.storage.making import Processes, append, crash, entries, entry, read_
 from tests.storage.writing import REPLACED, written
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[LmdbStorage]:
+def begun(tmp_path: Path) -> LmdbStorage:
     """Entries 1..10, taken by LMDB."""
     opened = LmdbStorage.open(tmp_path / "node", create=True)
     append(opened, entries(1, 10), commit_index=5)
     opened.settle()
+    return opened
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[LmdbStorage]:
+    opened = begun(tmp_path)
     yield opened
     opened.close()
 
@@ -220,6 +225,7 @@ def test_the_log_reads_the_same_whatever_lmdb_has_taken_of_it(storage: LmdbStora
                 crashed = crash(storage._directory, tmp_path / f"life{lives}")
                 storage.close()
                 storage, lives = LmdbStorage.open(crashed, create=False), lives + 1
+                assert storage.restored().last_index == len(log)
         begin = chance.randint(1, len(log))
         end = chance.randint(begin, len(log) + 3)
         bytes_max = chance.choice([0, 60, 1000, 2**62])
