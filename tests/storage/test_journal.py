@@ -221,7 +221,9 @@ def test_the_log_reads_the_same_whatever_lmdb_has_taken_of_it(storage: LmdbStora
         match chance.randrange(12):
             case 0:
                 storage.settle()
-            case 1:
+            case 1 | 2:
+                if chance.random() < 0.5:
+                    storage.settle()
                 crashed = crash(storage._directory, tmp_path / f"life{lives}")
                 storage.close()
                 storage, lives = LmdbStorage.open(crashed, create=False), lives + 1
