@@ -67,6 +67,7 @@ class Desk:
         self._node = node
         self._parked = Waiting()  # for a leader that isn't ready yet: this node
         self._forwarding: dict[bytes, None] = {}  # clients whose requests went to the leader of now
+        self._put_off: list[tuple[Origin, Any]] = []  # messages that came while a leader's turn was under way
 
     def take_frame(self, origin: Origin, frame: bytes) -> None:
         """Take a client's frame; what doesn't decode is counted and dropped."""
@@ -76,6 +77,24 @@ class Desk:
             self._node.counts["malformed"] += 1
             return
         self.take(origin, message)
+
+    def take_call(self, origin: Origin, frame: bytes) -> None:
+        """Take a client's frame if it holds calls; what else it may hold waits for `take_what_was_put_off`."""
+        try:
+            message = CLIENTS.decode_from_client(frame)
+        except MalformedFrame:
+            self._node.counts["malformed"] += 1
+            return
+        if isinstance(message, Perform):
+            self.take(origin, message)
+        else:
+            self._put_off.append((origin, message))
+
+    def take_what_was_put_off(self) -> None:
+        """Take what `take_call` did not, in its order."""
+        put_off, self._put_off = self._put_off, []
+        for origin, message in put_off:
+            self.take(origin, message)
 
     def take(self, origin: Origin, message: Any) -> None:
         """Take a client's message."""

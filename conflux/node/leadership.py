@@ -32,6 +32,8 @@ from conflux.wire.clients import (
 
 Reply = Callable[[Origin, Any], object]
 
+LARGE_CALLS = 32  # an entry with so many took long enough to judge for more to have come in
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -56,10 +58,17 @@ class Leadership:
     Args:
         reply: hands an answer to whoever asked.
         changes: what this leader does about the members; None: nothing.
+        take_more: has `take` called with what clients have sent since this turn began.
     """
 
     def __init__(
-        self, replica: Replica, app: App[Any, Any], clock: Clock, reply: Reply, changes: MemberChanges | None = None
+        self,
+        replica: Replica,
+        app: App[Any, Any],
+        clock: Clock,
+        reply: Reply,
+        changes: MemberChanges | None = None,
+        take_more: Callable[[], object] = lambda: None,
     ) -> None:
         self.changes = changes
         self.term = replica.raft.term
@@ -68,6 +77,7 @@ class Leadership:
         self._app = app
         self._clock = clock
         self._reply = reply
+        self._take_more = take_more
         self._began_s = clock.monotonic_s()
         self._log_time_began_us = replica.machine.log_time_us
         self._pending: dict[int, _Pending] = {}
@@ -96,7 +106,11 @@ class Leadership:
         if not raft.may_propose or not (self._waiting or self._deadline_passed()):
             return
         turn, pending = self._begin_entry()
-        while self._waiting and not turn.is_full:
+        while not turn.is_full:
+            if not self._waiting and turn.calls >= LARGE_CALLS:
+                self._take_more()  # an entry costs much, and the other half of what a client asks may be here by now
+            if not self._waiting:
+                break
             origin, request = self._waiting.take()
             self._judge(turn, pending, origin, request)
         if turn.is_empty and not pending.expired and not self._deadline_passed():

@@ -349,6 +349,7 @@ class Node:
         self._lead_when_ready(replica)
         if self.desk.leadership is not None and not replica.is_stuck:
             self.desk.leadership.turn()
+            self.desk.take_what_was_put_off()
         if not replica.is_stuck:
             self._announce_commit(replica.raft, now_s)
         self._flush()
@@ -404,7 +405,12 @@ class Node:
             hand_over=self.hand_over,
             draw_token=self.draw_token,
         )
-        self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply, changes))
+        self.desk.lead(Leadership(replica, self._app, self._clock, self.desk.reply, changes, self._take_more_calls))
+
+    def _take_more_calls(self) -> None:
+        """In the middle of a leader's turn: take calls alone, since all else may change what the turn rests on."""
+        for handle, frame in self.channel.receive_more_from_clients(limits.TURN_FRAMES_MAX):
+            self.desk.take_call(FromClient(handle), frame)
 
     # -- inside: becoming a member ---------------------------------------------------------------------------------
 

@@ -102,6 +102,11 @@ class Turn:
         return not self._records
 
     @property
+    def calls(self) -> int:
+        """How many calls were judged, and sessions opened or closed."""
+        return self._calls
+
+    @property
     def is_full(self) -> bool:
         """True once a bound of the turn is reached: what is left waits for the next one."""
         return self._is_full_by(self._clock())

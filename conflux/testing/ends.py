@@ -90,6 +90,10 @@ class NodeEnd:
         self.frames_taken += len(frames)
         return frames
 
+    def receive_more_from_clients(self, frames_max: int) -> list[tuple[bytes, bytes]]:
+        """As a channel's."""
+        return self.receive_from_clients(frames_max)
+
     def wake(self) -> None:
         self._wake()
 

@@ -50,6 +50,10 @@ class Channel(Protocol):
         """(client's handle, frame) of clients that have arrived, oldest first."""
         ...
 
+    def receive_more_from_clients(self, frames_max: int) -> list[tuple[bytes, bytes]]:
+        """Those that have arrived since the last `poll`: for who has worked since then and has room for more."""
+        ...
+
     def wake(self) -> None:
         """End a `poll` that waits, or the next one. The only method that is safe from any thread."""
         ...

@@ -161,6 +161,9 @@ class MemoryChannel:
         self._counters.client_frames_received += len(frames)
         return frames
 
+    def receive_more_from_clients(self, frames_max: int) -> list[tuple[bytes, bytes]]:
+        return self.receive_from_clients(frames_max)
+
     def wake(self) -> None:
         self._bell.ring()
 

@@ -108,7 +108,7 @@ def drain_router(socket: Socket, messages_max: int) -> tuple[list[tuple[bytes, b
     recv, getsockopt = socket.recv, socket.getsockopt
     try:
         for number in range(messages_max):
-            if number == 1 and _is_empty(socket):
+            if number == 1 and is_empty(socket):
                 break
             routing_id = recv(zmq.NOBLOCK)
             frame = recv(zmq.NOBLOCK)
@@ -128,7 +128,7 @@ def drain_dealer(socket: Socket, messages_max: int) -> tuple[list[bytes], int]:
     malformed = 0
     try:
         for number in range(messages_max):
-            if number == 1 and _is_empty(socket):
+            if number == 1 and is_empty(socket):
                 break
             frame = socket.recv(zmq.NOBLOCK)
             if socket.getsockopt(zmq.RCVMORE) or len(frame) > limits.FRAME_BYTES_MAX:
@@ -141,7 +141,8 @@ def drain_dealer(socket: Socket, messages_max: int) -> tuple[list[bytes], int]:
     return frames, malformed
 
 
-def _is_empty(socket: Socket) -> bool:
+def is_empty(socket: Socket) -> bool:
+    """True where a socket has nothing to read."""
     return not int(socket.getsockopt(zmq.EVENTS)) & _READABLE
 
 

@@ -19,7 +19,7 @@ from conflux import limits
 from conflux.raft.invariant import invariant
 from conflux.transport.counters import Complaints, Counters
 from conflux.transport.keys import ClusterKey, KeyPair
-from conflux.transport.sockets import drain_router, new_context, new_router, serve_with, terminate
+from conflux.transport.sockets import drain_router, is_empty, new_context, new_router, serve_with, terminate
 from conflux.transport.zap import Doorkeeper
 from conflux.transport.zeromq_links import Links
 from conflux.transport.zeromq_listen import advertised, allowed_bind, listen
@@ -121,8 +121,12 @@ class ZeroMQChannel:
         return [frame for _, frame in messages]
 
     def receive_from_clients(self, frames_max: int) -> list[tuple[bytes, bytes]]:
-        if self._clients not in self._waiting.ready:
-            return []
+        return self._drain_clients(frames_max) if self._clients in self._waiting.ready else []
+
+    def receive_more_from_clients(self, frames_max: int) -> list[tuple[bytes, bytes]]:
+        return [] if self._closed or is_empty(self._clients) else self._drain_clients(frames_max)
+
+    def _drain_clients(self, frames_max: int) -> list[tuple[bytes, bytes]]:
         messages, malformed = drain_router(self._clients, frames_max)
         self._counters.client_frames_received += len(messages)
         self._counters.messages_malformed += malformed

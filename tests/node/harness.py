@@ -121,6 +121,8 @@ class Wire:
         frames, self.from_clients = self.from_clients[:frames_max], self.from_clients[frames_max:]
         return frames
 
+    receive_more_from_clients = receive_from_clients
+
     def wake(self) -> None:
         self.woken += 1
 
