@@ -67,8 +67,16 @@ def test_callbacks_are_called_once_in_order_and_at_once_where_it_is_settled():
     answer(DONE)
     answer(NoLeader("late"))
     answer.add_done_callback(lambda future: called.append((3, future)))
-    assert called[:1] == [(1, answer)] and called[-1] == (3, answer)
+    assert called == [(1, answer), (2, answer), (3, answer)]
     assert answer.result() is DONE
+
+
+def test_a_callback_that_fails_is_logged_and_those_after_it_are_called(caplog):
+    answer, called = Answer(), []
+    answer.add_done_callback(lambda future: 1 // 0)
+    answer.add_done_callback(called.append)
+    answer(DONE)
+    assert called == [answer] and "ZeroDivisionError" in caplog.text
 
 
 def test_a_callback_may_settle_and_ask_other_answers():
