@@ -50,8 +50,8 @@ class Answer(Future[Committed]):
         self._done_callbacks: tuple[Callable[[Future[Committed]], object], ...] = ()
         self._waiting: Sequence[Any] = ()
 
-    def __call__(self, result: Committed | ConfluxError) -> None:
-        """Resolve it, once, unless it was cancelled: so an answer can stand where a callback is wanted."""
+    def settle(self, result: Committed | ConfluxError) -> None:
+        """Resolve it, once, unless it was cancelled."""
         _take_lock()
         try:
             if self._state != PENDING:

@@ -109,7 +109,7 @@ class Client:
 
     def submit(self, method: str, *args: Any, timeout: float | None = None) -> Future[Committed]:
         """Perform a method; the future resolves when its entry is committed, or to one of the errors of `perform`."""
-        return self._submit(method, args, timeout, wait="committed")
+        return self._submit(method, args, timeout, "committed")
 
     def perform(
         self,
@@ -130,7 +130,7 @@ class Client:
         Raises:
             MethodRejected, UnknownMethod, NotApplied, OutcomeUnknown, SessionExpired, Unreachable.
         """
-        return self._submit(method, args, timeout, wait=wait).result().action
+        return self._submit(method, args, timeout, wait).result().action
 
     def get_state(self, consistency: ReadConsistency = "linearizable", *, timeout: float | None = None) -> Any:
         """The state: confirmed by a majority, or just what the node that answers has ("local")."""
@@ -310,10 +310,10 @@ class Client:
         found: tuple[int, Any] = self._wait_for(asked, timeout)
         return found
 
-    def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, *, wait: str) -> Future[Committed]:
+    def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, wait: str) -> Future[Committed]:
         self._check_open()
         answer = Answer()
-        self._engine.submit(make_call(method, args, timeout, answer, wait=wait))
+        self._engine.submit(make_call(method, args, timeout, wait, answer))
         return answer
 
     def _wait_for(self, asked: Asked, timeout: float | None) -> Any:

@@ -15,8 +15,9 @@ from typing import Any
 
 from conflux import limits
 from conflux.client.asked import ASK_AGAIN_SECONDS, PAUSE_SECONDS, Asked
+from conflux.client.call import Call
 from conflux.client.link import Link
-from conflux.client.requester import Call, Requester
+from conflux.client.requester import Requester
 from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
 from conflux.errors import ConfluxError, MalformedValue, NoLeader, Unreachable
 from conflux.transport.interface import ClientChannel
@@ -209,8 +210,8 @@ class Engine:
         calls = len(self._submitted)  # those of now: a watch that was begun before one of them is among the jobs
         while self._jobs:
             self._jobs.popleft()(now_s)
-        for _ in range(min(calls, len(self._submitted))):  # where a job has ended it all, they have been told
-            self._requester.submit(self._submitted.popleft())
+        if self._over is None:  # else a job has ended it all, and they have been told
+            self._requester.submit(*[self._submitted.popleft() for _ in range(calls)])
 
     def _send(self, now_s: float) -> None:
         for feed in self._watches.values():

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from conflux.client import engine as engines
+from conflux.client.answer import Answer
+from conflux.client.call import Call
 from conflux.client.committed import Committed
 from conflux.client.engine import Engine
-from conflux.client.requester import Call
 from conflux.errors import Closed
 from conflux.wire import values
 from conflux.wire.clients import (
@@ -166,7 +167,7 @@ def test_a_call_that_hears_nothing_goes_to_whom_a_watch_has_found_and_not_past_i
     channel = Channel(answer)
     engine = Engine(channel, ("a", "b", "c"))
     try:
-        engine.submit(Call("add", values.encode([1]), None, lambda result: None))
+        engine.submit(Call("add", values.encode([1]), None, Answer()))
         engine.watch(3)
         deadline_s = time.monotonic() + SECONDS_MAX
         while len(asked := [at for at, sent in channel.sent if isinstance(sent, OpenSession)]) < 2:
