@@ -25,7 +25,7 @@ def make_call(method: str, args: tuple[Any, ...], timeout: float | None, wait: s
     if wait not in ("committed", "appended"):
         raise OptionsError(f"wait is 'committed' or 'appended', not {wait!r}")
     deadline_s = None if timeout is None else time.monotonic() + timeout
-    return Call(method, values.encode([*args]), deadline_s, caller, wait == "appended")
+    return Call(method, values.encode_list(args), deadline_s, caller, wait == "appended")
 
 
 @lru_cache

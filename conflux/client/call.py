@@ -54,17 +54,17 @@ def tell_outcomes(
     time_us = told_by.time_us if isinstance(told_by, Answers) else 0
     for call, outcome in zip(calls, outcomes, strict=False):
         result: Result
-        if outcome is None:
-            result = Committed(None, index, term, time_us, None, call.method)
-        elif isinstance(outcome, Rejection):
-            result = rejected(outcome)
-        else:
+        if type(outcome) is bytes:  # asked first: `isinstance` of a struct takes Python long
             try:
                 result = Committed(revision, index, term, time_us, values.decode_trusted(outcome), call.method)
             except MalformedValue as error:
                 result = error
             if revision is not None:
                 revision += 1
+        elif isinstance(outcome, Rejection):
+            result = rejected(outcome)
+        else:
+            result = Committed(None, index, term, time_us, None, call.method)
         caller, call.caller = call.caller, None
         if caller is not None:
             caller.settle(result)
