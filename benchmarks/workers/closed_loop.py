@@ -93,14 +93,17 @@ class _Run:
     def go(self, in_flight: int) -> dict[str, Any]:
         self._flying = self._recorder.may_ask(time.monotonic(), in_flight)
         for _ in range(self._flying):
-            self._call()
+            self._call(time.monotonic())
         seconds_left = self._recorder.until - time.monotonic()
         is_drained = self._drained.wait(seconds_left + DRAIN_SECONDS_MAX)
         return self._recorder.report(is_drained=is_drained)
 
-    def _call(self) -> None:
+    def _call(self, asked: float) -> None:
         text = self._payloads.next(self._size_bytes)
-        self._submit(text, partial(self._when_done, text, time.monotonic()))
+        self._submit(text, partial(self._when_done, text, asked))
+
+    def _call_later(self) -> None:
+        self._call(time.monotonic())
 
     def _done(self, text: str, asked: float, answered: Answered) -> None:
         now = time.monotonic()
@@ -114,9 +117,9 @@ class _Run:
             self._errors_left -= 1
         if self._errors_left > 0 and self._recorder.may_ask(now):
             if error is None:
-                self._call()
+                self._call(now)
             else:
-                threading.Timer(PAUSE_SECONDS, self._call).start()
+                threading.Timer(PAUSE_SECONDS, self._call_later).start()
             return
         with self._lock:
             self._flying -= 1

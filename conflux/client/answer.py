@@ -56,10 +56,10 @@ class Answer(Future[Committed]):
         try:
             if self._state != PENDING:
                 return
-            if isinstance(result, ConfluxError):
-                self._exception = result
-            else:
+            if type(result) is Committed:
                 self._result = result
+            else:
+                self._exception = result
             self._state = FINISHED
             if self._waiting:
                 self._wake_who_waits()
