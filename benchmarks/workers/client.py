@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, Literal
 
-from benchmarks.workers.closed_loop import Load
+from benchmarks.workers.closed_loop import Answered, Load
 from benchmarks.workers.fan_out import FanOut
 from benchmarks.workers.lines import serve
 from benchmarks.workers.recorder import timed_reads
@@ -20,11 +19,8 @@ from conflux import Client
 def main() -> None:
     client = Client(data_dir=sys.argv[1])
 
-    def submit(text: str, done: Callable[[object], None]) -> None:
-        def answered(future: Future[Any]) -> None:
-            done(future.exception())
-
-        client.submit("append", text).add_done_callback(answered)
+    def submit(text: str, done: Callable[[Answered], None]) -> None:
+        client.submit("append", text).add_done_callback(done)
 
     load = Load(submit)
 

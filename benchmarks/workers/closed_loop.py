@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.exactly_once import verdict
 from benchmarks.workers.lines import Answer
@@ -14,12 +14,23 @@ from benchmarks.workers.recorder import DRAIN_SECONDS_MAX, PAUSE_SECONDS, PROBE_
 
 ERRORS_MAX = 10_000  # then something is wrong, and the load ends
 
-# Takes a payload and what to call with None, or the error.
-Submit = Callable[[str, Callable[[object], None]], None]
+
+class Answered(Protocol):
+    """What became of a call; a future is one."""
+
+    def exception(self) -> object:
+        """Why nothing came of it, or None."""
+
+
+# Takes a payload and what to call once it is answered.
+Submit = Callable[[str, Callable[[Answered], None]], None]
 
 
 class Load:
-    """Makes load through `submit`, and remembers what was acknowledged over all its runs."""
+    """Makes load through `submit`, and remembers what was acknowledged over all its runs.
+
+    A client has one processor for its calls and for this: what a run does for each of them is as little as can be.
+    """
 
     def __init__(self, submit: Submit) -> None:
         self._submit = submit
@@ -54,8 +65,8 @@ class Load:
         time.sleep(PROBE_SECONDS_AFTER)
         return {"answered_at": list(answered_at), "until": until, "asked": int(rate * seconds)}
 
-    def _probed(self, text: str, answered_at: list[float], error: object) -> None:
-        if error is None:
+    def _probed(self, text: str, answered_at: list[float], answered: Answered) -> None:
+        if answered.exception() is None:
             self._payloads.acknowledged.append(text)
             answered_at.append(time.monotonic())
 
@@ -70,6 +81,7 @@ class _Run:
 
     def __init__(self, submit: Submit, payloads: Payloads, recorder: Recorder, size_bytes: int) -> None:
         self._submit = submit
+        self._when_done = self._done  # a method is looked up once
         self._payloads = payloads
         self._recorder = recorder
         self._size_bytes = size_bytes
@@ -81,18 +93,21 @@ class _Run:
     def go(self, in_flight: int) -> dict[str, Any]:
         self._flying = self._recorder.may_ask(time.monotonic(), in_flight)
         for _ in range(self._flying):
-            self._call()
+            self._call(time.monotonic())
         seconds_left = self._recorder.until - time.monotonic()
         is_drained = self._drained.wait(seconds_left + DRAIN_SECONDS_MAX)
         return self._recorder.report(is_drained=is_drained)
 
-    def _call(self) -> None:
+    def _call(self, asked: float) -> None:
         text = self._payloads.next(self._size_bytes)
-        asked = time.monotonic()
-        self._submit(text, lambda error: self._done(text, asked, error))
+        self._submit(text, partial(self._when_done, text, asked))
 
-    def _done(self, text: str, asked: float, error: object) -> None:
+    def _call_later(self) -> None:
+        self._call(time.monotonic())
+
+    def _done(self, text: str, asked: float, answered: Answered) -> None:
         now = time.monotonic()
+        error = answered.exception()
         if error is None:
             self._payloads.acknowledged.append(text)
             self._recorder.answered(asked, now)
@@ -102,9 +117,9 @@ class _Run:
             self._errors_left -= 1
         if self._errors_left > 0 and self._recorder.may_ask(now):
             if error is None:
-                self._call()
+                self._call(now)
             else:
-                threading.Timer(PAUSE_SECONDS, self._call).start()
+                threading.Timer(PAUSE_SECONDS, self._call_later).start()
             return
         with self._lock:
             self._flying -= 1

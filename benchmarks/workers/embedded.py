@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any, Literal
 
-from benchmarks.workers.closed_loop import Load
+from benchmarks.workers.closed_loop import Answered, Load
 from benchmarks.workers.lines import serve
 from benchmarks.workers.recorder import timed_reads
 from conflux import Conflux
@@ -29,11 +28,8 @@ def main() -> None:
         key=key_file,
     )
 
-    def submit(text: str, done: Callable[[object], None]) -> None:
-        def answered(future: Future[Any]) -> None:
-            done(future.exception())
-
-        node.submit("append", text).add_done_callback(answered)
+    def submit(text: str, done: Callable[[Answered], None]) -> None:
+        node.submit("append", text).add_done_callback(done)
 
     load = Load(submit)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pysyncobj import SyncObj, SyncObjConf, replicated
 
-from benchmarks.workers.closed_loop import Load
+from benchmarks.workers.closed_loop import Answered, Load
 from benchmarks.workers.lines import serve
 
 
@@ -28,12 +28,25 @@ class Log(SyncObj):
         self.items.append(text)
 
 
+class Outcome:
+    """What became of a call; its error is None where it was done."""
+
+    def __init__(self, error: object) -> None:
+        self._error = error
+
+    def exception(self) -> object:
+        return self._error
+
+
+DONE = Outcome(None)
+
+
 def main() -> None:
     configuration, address, *peers = sys.argv[1:]
     log = Log(address, peers, SyncObjConf(**json.loads(configuration)))
 
-    def submit(text: str, done: Callable[[object], None]) -> None:
-        log.append(text, callback=lambda result, error: done(error or None))
+    def submit(text: str, done: Callable[[Answered], None]) -> None:
+        log.append(text, callback=lambda result, error: done(Outcome(error) if error else DONE))
 
     load = Load(submit)
 

@@ -28,8 +28,8 @@ class Payloads:
         self.uncertain: list[str] = []
 
     def next(self, size_bytes: int) -> str:
-        self.made += 1
-        return payload(self._prefix, self.made, size_bytes)
+        self.made = made = self.made + 1
+        return payload(self._prefix, made, size_bytes)
 
 
 class Recorder:

@@ -7,14 +7,14 @@ from functools import lru_cache
 from typing import Any
 
 from conflux import limits
-from conflux.client.requester import Call
+from conflux.client.call import Call, Caller
 from conflux.errors import MalformedValue, OptionsError
 from conflux.wire import values
 
 REVISION_MAX = 2**62
 
 
-def make_call(method: str, args: tuple[Any, ...], timeout: float | None, done: Any, *, wait: str = "committed") -> Call:
+def make_call(method: str, args: tuple[Any, ...], timeout: float | None, wait: str, caller: Caller) -> Call:
     """A call, checked before it goes anywhere.
 
     Raises:
@@ -25,7 +25,7 @@ def make_call(method: str, args: tuple[Any, ...], timeout: float | None, done: A
     if wait not in ("committed", "appended"):
         raise OptionsError(f"wait is 'committed' or 'appended', not {wait!r}")
     deadline_s = None if timeout is None else time.monotonic() + timeout
-    return Call(method, values.encode([*args]), deadline_s, done, when_appended=wait == "appended")
+    return Call(method, values.encode_list(args), deadline_s, caller, wait == "appended")
 
 
 @lru_cache

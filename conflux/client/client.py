@@ -32,7 +32,7 @@ from conflux.errors import (
     Unreachable,
 )
 from conflux.transport.keys import ClusterKey
-from conflux.usercode import inside_user_code
+from conflux.usercode import inside
 from conflux.wire.clients import (
     BackUp,
     BackupReady,
@@ -109,7 +109,10 @@ class Client:
 
     def submit(self, method: str, *args: Any, timeout: float | None = None) -> Future[Committed]:
         """Perform a method; the future resolves when its entry is committed, or to one of the errors of `perform`."""
-        return self._submit(method, args, timeout, wait="committed")
+        self._check_open()
+        answer = Answer()
+        self._engine.submit(make_call(method, args, timeout, "committed", answer))
+        return answer
 
     def perform(
         self,
@@ -130,7 +133,10 @@ class Client:
         Raises:
             MethodRejected, UnknownMethod, NotApplied, OutcomeUnknown, SessionExpired, Unreachable.
         """
-        return self._submit(method, args, timeout, wait=wait).result().action
+        self._check_open()
+        answer = Answer()
+        self._engine.submit(make_call(method, args, timeout, wait, answer))
+        return answer.result().action
 
     def get_state(self, consistency: ReadConsistency = "linearizable", *, timeout: float | None = None) -> Any:
         """The state: confirmed by a majority, or just what the node that answers has ("local")."""
@@ -310,12 +316,6 @@ class Client:
         found: tuple[int, Any] = self._wait_for(asked, timeout)
         return found
 
-    def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, *, wait: str) -> Future[Committed]:
-        self._check_open()
-        answer = Answer()
-        self._engine.submit(make_call(method, args, timeout, answer, wait=wait))
-        return answer
-
     def _wait_for(self, asked: Asked, timeout: float | None) -> Any:
         try:
             return asked.future.result(timeout)
@@ -345,7 +345,7 @@ class Client:
     def _check_open(self) -> None:
         if self._closed:
             raise Closed("the client is closed")
-        if inside_user_code():
+        if inside.busy:
             raise ConfluxError("a method or reducer must not use a client: it would wait for itself")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, final
 
 from msgspec import Struct
 
@@ -11,6 +11,7 @@ from conflux.wire import values
 from conflux.wire.clients import Event
 
 
+@final
 class Committed(Struct, frozen=True):
     """A committed action; for a call that dispatched nothing `revision` and `action` are None."""
 

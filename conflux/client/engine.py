@@ -15,8 +15,9 @@ from typing import Any
 
 from conflux import limits
 from conflux.client.asked import ASK_AGAIN_SECONDS, PAUSE_SECONDS, Asked
+from conflux.client.call import Call
 from conflux.client.link import Link
-from conflux.client.requester import Call, Requester
+from conflux.client.requester import Requester
 from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
 from conflux.errors import ConfluxError, MalformedValue, NoLeader, Unreachable
 from conflux.transport.interface import ClientChannel
@@ -73,7 +74,7 @@ class Engine:
         self._unsent_questions: dict[str, AskStatus] = {}  # by address: their links are still being made
         self._watches: dict[int, WatchFeed] = {}
         self._ask_members_s = time.monotonic() + MEMBERS_FIRST_SECONDS
-        self._woken = False
+        self._awake = True  # it looks at what is handed over before it waits: nobody has to wake it
         self._over: ConfluxError | None = None  # what everybody is told from now on: the thread ends, or has ended
         self._thread = threading.Thread(target=self._run, name="conflux-client", daemon=True)
         self._thread.start()
@@ -190,27 +191,30 @@ class Engine:
         if self._over is not None:
             raise self._over
         queue_.append(item)
-        self._wake()
+        if not self._awake:
+            self._awake = True
+            self._channel.wake()
         if self._over is not None:
             self._tell_the_late(self._over)
 
     def _turns(self) -> None:
         while self._over is None:
             now_s = time.monotonic()
-            self._woken = False
             for address, message in self.link.receive(FRAMES_MAX):
                 self._receive(address, message, now_s)
             self._take_in(now_s)  # what callbacks of these answers began, too: it leaves in the same round
             self._send(now_s)
+            self._awake = False  # before the last look: whoever hands something over is seen, or sees that
             if not self._submitted and not self._jobs and self._over is None:
                 self._channel.poll(self._wait_s(now_s))
+            self._awake = True
 
     def _take_in(self, now_s: float) -> None:
         calls = len(self._submitted)  # those of now: a watch that was begun before one of them is among the jobs
         while self._jobs:
             self._jobs.popleft()(now_s)
-        for _ in range(min(calls, len(self._submitted))):  # where a job has ended it all, they have been told
-            self._requester.submit(self._submitted.popleft())
+        if self._over is None:  # else a job has ended it all, and they have been told
+            self._requester.submit(*[self._submitted.popleft() for _ in range(calls)])
 
     def _send(self, now_s: float) -> None:
         for feed in self._watches.values():
@@ -228,12 +232,6 @@ class Engine:
         if now_s >= self._ask_members_s and (self._watches or not self._requester.idle):
             self._ask_members_s = now_s + MEMBERS_SECONDS
             self.link.send(AskMembers(next(self._numbers)))
-
-    def _wake(self) -> None:
-        """Let the thread look: not where it is itself that has something new, since it looks before it waits."""
-        if not self._woken and threading.get_ident() != self._thread.ident:
-            self._woken = True
-            self._channel.wake()
 
     def _give_up(self) -> None:
         """Whom the requests went to is silent: leave it, unless that was done already, for a watch or a read."""

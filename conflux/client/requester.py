@@ -10,40 +10,32 @@ was neither answered nor refused. Otherwise a void takes its place and the calle
 
 from __future__ import annotations
 
-import builtins
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import Any, TypeAlias
-
-from msgspec import Struct
+from typing import Any
 
 from conflux import limits
-from conflux.client.committed import Committed
+from conflux.client.call import Call, tell_outcomes
 from conflux.errors import (
     Busy,
     ConfluxError,
-    MalformedValue,
     MethodRejected,
     NoLeader,
     NotApplied,
     NotReady,
     OutcomeUnknown,
-    ReducerFailed,
     SessionExpired,
     UnknownMethod,
 )
-from conflux.wire import values
 from conflux.wire.clients import (
     Answers,
     Appended,
     Code,
     OpenSession,
-    Outcome,
     Perform,
     Refused,
-    Rejection,
     SessionOpened,
 )
 
@@ -53,32 +45,11 @@ BACKOFF_SECONDS_MAX = 0.2
 NEVER_S = float("inf")
 FRAME_CALL_BYTES_MAX = limits.FRAME_BYTES_MAX - 64 * limits.KIB
 
-Result: TypeAlias = Committed | ConfluxError
 _REFUSALS: dict[Code, type[NotApplied]] = {
     Code.NO_LEADER: NoLeader,
     Code.BUSY: Busy,
     Code.NOT_READY: NotReady,
 }
-
-
-class Call(Struct, gc=False):
-    """One call on its way. The collector does not look at it: what it is part of ends when its caller is told."""
-
-    method: str
-    arguments: bytes
-    deadline_s: float | None
-    done: Callable[[Result], None] | None  # None: its caller has been told
-    when_appended: bool = False  # its caller is content once the leader has it on its disk
-
-    def tell(self, result: Result) -> None:
-        """Tell the caller, once."""
-        done, self.done = self.done, None
-        if done is not None:
-            done(result)
-
-    def make_void(self) -> None:
-        """Give the call up: its number is filled with nothing."""
-        self.method, self.arguments = "", b""
 
 
 @dataclass(slots=True)
@@ -136,11 +107,12 @@ class Requester:
         """How many calls are waiting or on their way."""
         return len(self._queue) + len(self._calls)
 
-    def submit(self, call: Call) -> None:
-        """Take a call."""
-        self._queue.append(call)
-        if call.deadline_s is not None:
-            self._next_deadline_s = min(self._next_deadline_s, call.deadline_s)
+    def submit(self, *calls: Call) -> None:
+        """Take calls, in this order."""
+        self._queue.extend(calls)
+        for call in calls:
+            if call.deadline_s is not None and call.deadline_s < self._next_deadline_s:
+                self._next_deadline_s = call.deadline_s
 
     def pump(self, now_s: float) -> list[OpenSession | Perform]:
         """What is to be sent now. A message that couldn't be sent comes back through `unsent`."""
@@ -238,21 +210,23 @@ class Requester:
 
     def _frames_of(self, calls: list[Call], first: int) -> list[Perform]:
         """Perform messages for consecutive calls, cut where a frame would grow too large."""
-        messages = []
-        while calls:
-            size, stop = 0, 0
-            while stop < len(calls) and (stop == 0 or size < FRAME_CALL_BYTES_MAX - limits.ACTION_BYTES_MAX):
-                size += len(calls[stop].arguments) + len(calls[stop].method) + 16
-                stop += 1
-            part, calls = calls[:stop], calls[stop:]
-            request = next(self._numbers)
-            assert self._session is not None
-            packed = [(call.method, call.arguments) for call in part]
-            appended = any(call.when_appended for call in part)
-            messages.append(Perform(request, self._session, self._first_unanswered, first, packed, appended))
-            self._frames[request] = _Frame(first, first + stop)
-            first += stop
+        messages, size, start = [], 0, 0
+        for stop, call in enumerate(calls, 1):
+            size += len(call.arguments) + len(call.method) + 16
+            if size >= FRAME_CALL_BYTES_MAX - limits.ACTION_BYTES_MAX:
+                messages.append(self._frame_of(calls[start:stop], first + start))
+                size, start = 0, stop
+        if start < len(calls):
+            messages.append(self._frame_of(calls[start:], first + start))
         return messages
+
+    def _frame_of(self, calls: list[Call], first: int) -> Perform:
+        request = next(self._numbers)
+        assert self._session is not None
+        self._frames[request] = _Frame(first, first + len(calls))
+        packed = [(call.method, call.arguments) for call in calls]
+        appended = any(call.when_appended for call in calls)
+        return Perform(request, self._session, self._first_unanswered, first, packed, appended)
 
     # -- receiving -----------------------------------------------------------------------------------------------
 
@@ -271,18 +245,14 @@ class Requester:
         if place < 0:  # its beginning was answered before
             revision += sum(type(outcome) is bytes for outcome in outcomes[:-place])
             outcomes, place = outcomes[-place:], 0
-        calls = [*islice(self._calls, place, place + len(outcomes))]
-        is_first = place == 0 and bool(calls)
+        is_first = place == 0 and bool(self._calls) and bool(outcomes)
         if is_first:
+            calls = [self._calls.popleft() for _ in range(min(len(outcomes), len(self._calls)))]
             self._first_unanswered += len(calls)
-            for _ in calls:
-                self._calls.popleft()
             self._forget_frames()
-        for call, outcome in zip(calls, outcomes, strict=False):
-            dispatched = type(outcome) is bytes
-            if call.done is not None:
-                call.tell(_result(outcome, revision if dispatched else None, answers, call.method))
-            revision += dispatched
+        else:
+            calls = [*islice(self._calls, place, place + len(outcomes))]
+        tell_outcomes(calls, outcomes, answers, revision)
         self._heard(now_s, news_of_first=is_first)
 
     def _forget_frames(self) -> None:
@@ -298,11 +268,10 @@ class Requester:
         """The leader has these calls on its disk: enough for callers that asked for no more."""
         if appended.session != self._session:
             return
-        answers = Answers(appended.session, appended.first_sequence, [], 0, appended.index, appended.term, 0)
         for sequence, outcome in enumerate(appended.outcomes, appended.first_sequence):
             place = sequence - self._first_unanswered
             if 0 <= place < len(self._calls) and self._calls[place].when_appended:
-                self._calls[place].tell(_result(outcome, None, answers, self._calls[place].method))
+                tell_outcomes([self._calls[place]], [outcome], appended, None)
 
     def _on_refusal(self, refused: Refused, now_s: float) -> None:
         if refused.request != self._opening and refused.request not in self._frames:
@@ -350,7 +319,7 @@ class Requester:
         for sequence, call in enumerate(self._calls, self._first_unanswered):
             if self._may_be_applied(sequence):
                 call.tell(SessionExpired("the session expired before its answer came"))
-            elif call.done is not None:
+            elif call.caller is not None:
                 keep.append(call)
         self._queue.extendleft(reversed(keep))
         self._calls.clear()
@@ -364,7 +333,7 @@ class Requester:
 
     def _expire(self, now_s: float) -> None:
         for sequence, call in enumerate(self._calls, self._first_unanswered):
-            if call.done is not None and call.deadline_s is not None and call.deadline_s <= now_s:
+            if call.caller is not None and call.deadline_s is not None and call.deadline_s <= now_s:
                 if self._may_be_applied(sequence):
                     call.tell(_unknown())
                 else:
@@ -374,7 +343,7 @@ class Requester:
         for call in late:
             call.tell(self._not_applied())
             self._queue.remove(call)
-        waiting = (call.deadline_s for call in (*self._calls, *self._queue) if call.done is not None)
+        waiting = (call.deadline_s for call in (*self._calls, *self._queue) if call.caller is not None)
         self._next_deadline_s = min((each for each in waiting if each is not None), default=NEVER_S)
 
     def _may_be_applied(self, sequence: int) -> bool:
@@ -386,36 +355,3 @@ class Requester:
 
 def _unknown() -> OutcomeUnknown:
     return OutcomeUnknown("no answer in time: it may or may not be applied")
-
-
-def _result(outcome: Outcome, revision: int | None, answers: Answers, method: str) -> Result:
-    if isinstance(outcome, Rejection):
-        return rejected(outcome)
-    try:
-        action = None if outcome is None else values.decode_trusted(outcome)
-    except MalformedValue as error:
-        return error
-    return Committed(revision, answers.index, answers.term, answers.time_us, action, method)
-
-
-def rejected(rejection: Rejection) -> MethodRejected:
-    """The error for a rejection, with the method's own exception as cause: of its class where that is a builtin's."""
-    kind = ReducerFailed if rejection.by_reducer else MethodRejected
-    error = kind(f"{rejection.type}: {rejection.message}" if rejection.message else rejection.type)
-    known = getattr(builtins, rejection.type, None)
-    cause: Exception
-    if (
-        isinstance(known, type)
-        and issubclass(known, Exception)
-        and known not in (UnicodeDecodeError, UnicodeEncodeError)
-    ):
-        try:
-            cause = known(rejection.message)
-        except TypeError:
-            cause = Exception(str(error))
-    else:
-        cause = (
-            type(rejection.type, (Exception,), {})(rejection.message) if rejection.type.isidentifier() else Exception()
-        )
-    error.__cause__ = cause
-    return error

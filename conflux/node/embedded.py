@@ -14,10 +14,10 @@ from typing import Any
 from conflux.app import App
 from conflux.client.answer import Answer
 from conflux.client.arguments import make_call, revision_of
+from conflux.client.call import Result
 from conflux.client.client import ReadConsistency, Wait
 from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
-from conflux.client.requester import Result
 from conflux.client.watching import WatchFeed, Watching
 from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, NotReady, OptionsError
@@ -304,7 +304,7 @@ class Conflux:
     def _submit(self, method: str, args: tuple[Any, ...], timeout: float | None, wait: str) -> Future[Committed]:
         self._check_usable()
         answer = Answer()
-        self._caller.submit(make_call(method, args, timeout, answer, wait=wait))
+        self._caller.submit(make_call(method, args, timeout, wait, answer))
         self._check_caller()
         return answer
 

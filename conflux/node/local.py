@@ -11,7 +11,8 @@ from typing import Any
 
 from conflux import limits
 from conflux.client.asked import unreadable
-from conflux.client.requester import Call, Requester
+from conflux.client.call import Call
+from conflux.client.requester import Requester
 from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
 from conflux.errors import ConfluxError, MalformedValue, NotReady
 from conflux.node.clock import Clock
@@ -97,8 +98,7 @@ class LocalCaller:
         self._thread = threading.get_ident()
         self._woken = False
         requester, now_s = self._requester, self._clock.monotonic_s()
-        while self._inbox:
-            requester.submit(self._inbox.popleft())
+        requester.submit(*[self._inbox.popleft() for _ in range(len(self._inbox))])
         if self._node.directory.removed:
             self._tell_all(NotReady("this node was removed from the cluster", hint="Ask another node, or by a Client."))
         for message in requester.pump(now_s):

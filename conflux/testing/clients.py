@@ -8,15 +8,16 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from conflux.client.asked import ASK_AGAIN_SECONDS
+from conflux.client.call import Call as Submitted
 from conflux.client.committed import Committed
 from conflux.client.engine import WATCH_SILENT_SECONDS
 from conflux.client.link import Link
-from conflux.client.requester import Call as Submitted
-from conflux.client.requester import Requester, Result
+from conflux.client.requester import Requester
 from conflux.client.watching import WATCH_RENEW_SECONDS, WatchFeed
 from conflux.errors import Closed
 from conflux.testing.clock import SimulatedClock
 from conflux.testing.history import Call, Read, Watched
+from conflux.testing.told import Told
 from conflux.wire import clients as wire
 from conflux.wire.state_decoder import decode_state
 
@@ -81,10 +82,8 @@ class SimulatedClient:
         call = history.begin(self.requester_name, method, args, appended=appended)
         limit_s = None if deadline_s is None else self._cluster.schedule.now_s + deadline_s
 
-        def done(result: Result) -> None:
-            history.end(call, result)
-
-        self._requester.submit(Submitted(method, call.arguments, limit_s, done, when_appended=appended))
+        caller = Told(lambda result: history.end(call, result))
+        self._requester.submit(Submitted(method, call.arguments, limit_s, caller, when_appended=appended))
         return call
 
     def read(self, *, linearizable: bool) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conflux.client.requester import Call as Submitted
-from conflux.client.requester import Result
+from conflux.client.call import Call as Submitted
+from conflux.client.call import Result
 from conflux.errors import ConfluxError
 from conflux.node.clock import Clock
 from conflux.node.local import LocalCaller
 from conflux.node.origin import HERE
 from conflux.testing.history import Call, Read
+from conflux.testing.told import Told
 from conflux.wire.clients import Perform
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class EmbeddedClient:
                 self._unfinished -= 1
                 history.end(call, result)
 
-        self._caller.submit(Submitted(method, call.arguments, limit_s, done, when_appended=appended))
+        self._caller.submit(Submitted(method, call.arguments, limit_s, Told(done), when_appended=appended))
         return call
 
     def read(self, *, linearizable: bool) -> None:

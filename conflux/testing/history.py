@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+from conflux.client.call import Result
 from conflux.client.committed import Committed
-from conflux.client.requester import Result
 from conflux.testing.violation import require
 from conflux.wire import values
 from conflux.wire.clients import Perform

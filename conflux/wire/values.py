@@ -6,6 +6,7 @@ elsewhere and isn't in the one encoding that `encode` gives a value, since it al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -67,6 +68,22 @@ def encode(value: Value, bytes_max: int = limits.ACTION_BYTES_MAX) -> bytes:
     if len(packed) > bytes_max:
         raise MalformedValue(f"{len(packed):,} bytes are more than the {bytes_max:,} that a value may take")
     return packed
+
+
+def encode_list(items: Sequence[Value]) -> bytes:
+    """As `encode` of a list of these items, and sooner done where they are few and plain: the arguments of a call are.
+
+    Raises:
+        MalformedValue: as `encode`.
+    """
+    for item in items:
+        if type(item) not in _PLAIN:
+            return encode([*items])
+    try:
+        packed = _encode(items)
+    except (OverflowError, UnicodeEncodeError):
+        return encode([*items])  # which says what is wrong
+    return packed if len(packed) <= limits.ACTION_BYTES_MAX else encode([*items])
 
 
 def decode(packed: bytes) -> Value:

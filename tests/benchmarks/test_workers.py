@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import queue
 import struct
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 
 from benchmarks.scenarios.syncs import count_calls
+from benchmarks.workers.closed_loop import Answered, Load
 from benchmarks.workers.grpc import (
     DATA,
     END_STREAM,
@@ -113,6 +118,33 @@ def test_what_is_answered_in_the_warm_up_does_not_count():
     recorder.answered(now, now + 6)
     assert recorder.report()["operations"] == 1
     assert recorder.may_ask(now + 16) == 0
+
+
+def test_a_load_counts_each_call_once_by_what_became_of_it():
+    calls: queue.SimpleQueue[tuple[str, Callable[[Answered], None]] | None] = queue.SimpleQueue()
+    state = []
+
+    def answer_each() -> None:
+        for number, (text, done) in enumerate(iter(calls.get, None), 1):
+            answered: Future[None] = Future()
+            if number % 4 == 0:
+                answered.set_exception(ValueError("full"))
+            else:
+                state.append(text)
+                answered.set_result(None)
+            done(answered)
+
+    node = threading.Thread(target=answer_each)
+    node.start()
+    load = Load(lambda text, done: calls.put((text, done)))
+    report = load.fill(total=20, in_flight=3)
+    calls.put(None)
+    node.join()
+    assert (report["operations"], report["errors"], report["attempts"], report["drained"]) == (15, 5, 20, True)
+    assert report["first_errors"][0] == "full" and report["latency_ms"]["p50"] > 0
+    assert load.check(state)["problems"] == []
+    assert load.check(state[1:])["problems"] == ["1 acknowledged actions are missing"]
+    assert load.check([*state, state[0]])["problems"] == ["1 actions are there more than once"]
 
 
 def test_strace_s_table_is_read_with_and_without_errors():

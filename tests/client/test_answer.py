@@ -24,7 +24,7 @@ def soon(job: Callable[[], object]) -> threading.Thread:
 
 def test_whoever_waits_is_woken_with_the_result():
     answer = Answer()
-    thread = soon(lambda: answer(DONE))
+    thread = soon(lambda: answer.settle(DONE))
     assert answer.result(timeout=10) is DONE
     assert answer.exception() is None and answer.done()
     thread.join()
@@ -35,7 +35,7 @@ def test_many_threads_may_wait_for_one_answer():
     threads = [threading.Thread(target=lambda: found.append(answer.result(10))) for _ in range(5)]
     for thread in threads:
         thread.start()
-    answer(DONE)
+    answer.settle(DONE)
     for thread in threads:
         thread.join()
     assert found == [DONE] * 5
@@ -43,7 +43,7 @@ def test_many_threads_may_wait_for_one_answer():
 
 def test_an_error_is_raised_and_can_be_looked_at():
     answer, error = Answer(), NoLeader("nobody")
-    thread = soon(lambda: answer(error))
+    thread = soon(lambda: answer.settle(error))
     assert answer.exception(timeout=10) is error
     with pytest.raises(NoLeader, match="nobody"):
         answer.result()
@@ -56,7 +56,7 @@ def test_the_wait_ends_with_its_time():
         answer.result(timeout=0.01)
     with pytest.raises(TimeoutError):
         answer.exception(timeout=0)
-    answer(DONE)
+    answer.settle(DONE)
     assert answer.result() is DONE
 
 
@@ -64,17 +64,25 @@ def test_callbacks_are_called_once_in_order_and_at_once_where_it_is_settled():
     answer, called = Answer(), []
     answer.add_done_callback(lambda future: called.append((1, future)))
     answer.add_done_callback(lambda future: called.append((2, future)))
-    answer(DONE)
-    answer(NoLeader("late"))
+    answer.settle(DONE)
+    answer.settle(NoLeader("late"))
     answer.add_done_callback(lambda future: called.append((3, future)))
-    assert called[:1] == [(1, answer)] and called[-1] == (3, answer)
+    assert called == [(1, answer), (2, answer), (3, answer)]
     assert answer.result() is DONE
+
+
+def test_a_callback_that_fails_is_logged_and_those_after_it_are_called(caplog):
+    answer, called = Answer(), []
+    answer.add_done_callback(lambda future: 1 // 0)
+    answer.add_done_callback(called.append)
+    answer.settle(DONE)
+    assert called == [answer] and "ZeroDivisionError" in caplog.text
 
 
 def test_a_callback_may_settle_and_ask_other_answers():
     first, second = Answer(), Answer()
-    first.add_done_callback(lambda future: second(future.result()))
-    first(DONE)
+    first.add_done_callback(lambda future: second.settle(future.result()))
+    first.settle(DONE)
     assert second.result(timeout=1) is DONE
 
 
@@ -83,7 +91,7 @@ def test_a_cancelled_answer_stays_cancelled_and_wakes_who_waits():
     thread = soon(answer.cancel)
     with pytest.raises(CancelledError):
         answer.result(timeout=10)
-    answer(DONE)
+    answer.settle(DONE)
     assert answer.cancelled() and answer.done()
     with pytest.raises(CancelledError):
         answer.exception()
@@ -92,7 +100,7 @@ def test_a_cancelled_answer_stays_cancelled_and_wakes_who_waits():
 
 def test_a_settled_answer_can_not_be_cancelled():
     answer = Answer()
-    answer(DONE)
+    answer.settle(DONE)
     assert not answer.cancel()
     with pytest.raises(InvalidStateError):
         answer.set_result(DONE)
@@ -100,8 +108,8 @@ def test_a_settled_answer_can_not_be_cancelled():
 
 def test_the_standard_librarys_wait_and_as_completed_take_answers():
     answers = [Answer() for _ in range(4)]
-    threads = [soon(answers[0].cancel), soon(lambda: answers[1](NoLeader("nobody")))]
-    threads += [soon(lambda answer=answer: answer(DONE)) for answer in answers[2:]]
+    threads = [soon(answers[0].cancel), soon(lambda: answers[1].settle(NoLeader("nobody")))]
+    threads += [soon(lambda answer=answer: answer.settle(DONE)) for answer in answers[2:]]
     assert set(as_completed(answers, timeout=10)) == set(answers)
     assert wait(answers, timeout=10, return_when=ALL_COMPLETED).not_done == set()
     for thread in threads:
@@ -111,7 +119,7 @@ def test_the_standard_librarys_wait_and_as_completed_take_answers():
 def test_asyncio_awaits_an_answer():
     async def main() -> Committed:
         answer = Answer()
-        thread = soon(lambda: answer(DONE))
+        thread = soon(lambda: answer.settle(DONE))
         try:
             return await asyncio.wrap_future(answer)
         finally:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from conflux.client import engine as engines
+from conflux.client.answer import Answer
+from conflux.client.call import Call
 from conflux.client.committed import Committed
 from conflux.client.engine import Engine
-from conflux.client.requester import Call
 from conflux.errors import Closed
 from conflux.wire import values
 from conflux.wire.clients import (
@@ -42,6 +44,7 @@ class Channel:
         self.sent: list[tuple[str, Any]] = []
         self._answer = answer
         self._inbox: list[tuple[str, bytes]] = []
+        self.woken = 0
         self._wakes = threading.Event()
 
     def dial(self, address: str) -> None:
@@ -63,6 +66,7 @@ class Channel:
         self._wakes.clear()
 
     def wake(self) -> None:
+        self.woken += 1
         self._wakes.set()
 
     def close(self) -> None:
@@ -166,7 +170,7 @@ def test_a_call_that_hears_nothing_goes_to_whom_a_watch_has_found_and_not_past_i
     channel = Channel(answer)
     engine = Engine(channel, ("a", "b", "c"))
     try:
-        engine.submit(Call("add", values.encode([1]), None, lambda result: None))
+        engine.submit(Call("add", values.encode([1]), None, Answer()))
         engine.watch(3)
         deadline_s = time.monotonic() + SECONDS_MAX
         while len(asked := [at for at, sent in channel.sent if isinstance(sent, OpenSession)]) < 2:
@@ -175,3 +179,101 @@ def test_a_call_that_hears_nothing_goes_to_whom_a_watch_has_found_and_not_past_i
         assert asked[:2] == ["a", "b"]
     finally:
         engine.close(Closed("the test is over"))
+
+
+# ---- Handing over ----
+
+
+class Turning:
+    """An engine whose nodes say nothing, with what its thread may be waiting for."""
+
+    def __init__(self) -> None:
+        self.waits = threading.Event()
+        self.channel = Channel(lambda address, message: [])
+        poll = self.channel.poll
+
+        def noted(timeout_s: float) -> None:
+            self.waits.set()
+            poll(timeout_s)
+            self.waits.clear()
+
+        self.channel.poll = noted  # type: ignore[method-assign]
+        self.engine = Engine(self.channel, ("a",))
+
+    def in_its_thread(self, job: Callable[[], object]) -> None:
+        """Run a job there, and wait until it has been run."""
+        done = threading.Event()
+        self.engine.run_soon(lambda now_s: (job(), done.set()))
+        assert done.wait(SECONDS_MAX)
+
+    def wait_for(self, kind: type) -> None:
+        """Wait until a message of this kind is sent."""
+        deadline_s = time.monotonic() + SECONDS_MAX
+        while not any(isinstance(sent, kind) for _, sent in self.channel.sent):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.001)
+
+
+@pytest.fixture
+def turning() -> Iterator[Turning]:
+    found = Turning()
+    yield found
+    found.engine.close(Closed("the test is over"))
+
+
+def a_call() -> Call:
+    return Call("add", values.encode([1]), None, Answer())
+
+
+def test_a_thread_that_waits_is_woken(turning):
+    assert turning.waits.wait(SECONDS_MAX)
+    before = turning.channel.woken
+    turning.in_its_thread(lambda: None)  # which waits for it
+    assert turning.channel.woken == before + 1
+
+
+def test_what_is_handed_over_while_the_thread_turns_wakes_nobody_and_is_sent(turning):
+    def from_here_and_from_another_thread() -> None:
+        before = turning.channel.woken
+        other = threading.Thread(target=lambda: turning.engine.submit(a_call()))
+        other.start()
+        other.join()
+        turning.engine.submit(a_call())
+        woken.append(turning.channel.woken - before)
+
+    woken: list[int] = []
+    turning.in_its_thread(from_here_and_from_another_thread)
+    turning.wait_for(OpenSession)
+    assert woken == [0]
+
+
+def test_what_is_handed_over_right_after_the_last_look_ends_the_wait(turning, monkeypatch):
+    monkeypatch.setattr(engines, "WAIT_SECONDS_MAX", 10 * SECONDS_MAX)  # a wake that is lost is not made up for
+    late = [a_call()]
+
+    class LookedInto(deque[Call]):
+        def __bool__(self) -> bool:
+            found = len(self) > 0
+            if late:
+                turning.engine.submit(late.pop())
+            return found
+
+    turning.in_its_thread(lambda: setattr(turning.engine, "_submitted", LookedInto()))
+    turning.wait_for(OpenSession)
+
+
+def test_a_call_that_comes_as_the_client_ends_is_told_and_not_left_behind(turning):
+    """Its thread had told all, and took the call in all the same."""
+    engine, before, late = turning.engine, Answer(), Answer()
+
+    def end(now_s: float) -> None:
+        engine._end(Closed("the client is closed"))
+        engine._submitted.append(Call("add", b"", None, late))  # by a thread that has not seen the end yet
+
+    assert turning.waits.wait(SECONDS_MAX)
+    engine._submitted.append(Call("add", b"", None, before))
+    engine._jobs.append(end)
+    turning.channel.wake()
+    engine._thread.join(SECONDS_MAX)
+    engine._tell_the_late(Closed("the client is closed"))  # as that thread does then
+    assert isinstance(before.exception(0), Closed) and isinstance(late.exception(0), Closed)

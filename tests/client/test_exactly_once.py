@@ -14,9 +14,11 @@ import pytest
 from msgspec import structs
 
 from conflux import limits
+from conflux.client.call import Call
 from conflux.client.committed import Committed
-from conflux.client.requester import Call, Requester
+from conflux.client.requester import Requester
 from conflux.errors import MethodRejected, NotApplied, OutcomeUnknown, SessionExpired
+from conflux.testing.told import Told
 from conflux.wire import values
 from conflux.wire.clients import Code, LeaderIs, OpenSession, Refused
 from tests.client.cluster import Cluster
@@ -50,7 +52,7 @@ class Weather:
         self.results[number] = told
         kind = self.random.choice(["add", "add", "add", "fail", "add_once"])
         deadline_s = None if self.deadlines is None else self.now_s + self.deadlines * self.random.random()
-        self.requester.submit(Call(kind, values.encode([number]), deadline_s, told.append))
+        self.requester.submit(Call(kind, values.encode([number]), deadline_s, Told(told.append)))
 
     def step(self) -> None:
         """A little of everything."""

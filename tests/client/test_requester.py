@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from conflux import limits
+from conflux.client.call import Call
+from conflux.client.rejections import rejected
 from conflux.client.requester import (
     BACKOFF_SECONDS_MAX,
     BACKOFF_SECONDS_MIN,
     RESEND_SECONDS,
-    Call,
     Requester,
-    rejected,
 )
 from conflux.errors import (
     Busy,
@@ -27,6 +27,7 @@ from conflux.errors import (
     SessionExpired,
     UnknownMethod,
 )
+from conflux.testing.told import Told
 from conflux.wire import values
 from conflux.wire.clients import (
     Answers,
@@ -65,7 +66,7 @@ class Desk:
         told: list[Any] = []
         deadline_s = None if within is None else self.now_s + within
         arguments = values.encode(["x" * size])
-        self.requester.submit(Call(method, arguments, deadline_s, told.append, when_appended=appended))
+        self.requester.submit(Call(method, arguments, deadline_s, Told(told.append), when_appended=appended))
         return told
 
     def pump(self, after: float = 0.0) -> list[Any]:
@@ -117,6 +118,18 @@ def test_calls_that_wait_travel_together(desk):
     assert (message.session, message.first_unanswered) == (SESSION, 1)
 
 
+def test_calls_that_are_handed_in_together_keep_their_order_and_the_first_deadline_counts(desk):
+    told: list[Any] = []
+    deadlines = [None, desk.now_s + 5, desk.now_s + 0.5, desk.now_s + 3]
+    calls = [Call(f"m{place}", b"\x90", each, Told(told.append)) for place, each in enumerate(deadlines)]
+    desk.requester.submit(*calls)
+    (message,) = desk.pump()
+    assert [name for name, _ in message.calls] == ["m0", "m1", "m2", "m3"]
+    assert desk.requester.wait_s(desk.now_s) <= 0.5
+    desk.pump(0.6)
+    assert len(told) == 1 and isinstance(told[0], OutcomeUnknown)
+
+
 def test_a_later_frame_does_not_wait_for_the_answer_to_an_earlier_one(desk):
     desk.call()
     (first,) = desk.pump()
@@ -159,6 +172,22 @@ def test_revisions_are_counted_over_the_actions_of_an_answer_alone(desk):
     desk.pump()
     desk.answer(1, ADD, None, Rejection("E", ""), ADD, revision=7)
     assert [told[0][0].revision, told[1][0].revision, told[3][0].revision] == [7, None, 8]
+
+
+def test_revisions_are_counted_over_an_action_that_is_told_to_nobody_or_does_not_decode(desk):
+    told = [desk.call(appended=True), desk.call(), desk.call()]
+    desk.pump()
+    desk.requester.receive(Appended(SESSION, 1, [ADD], 5, 2), desk.now_s)
+    desk.answer(1, ADD, b"\xc1", ADD, revision=7)
+    assert told[2][0].revision == 9 and [len(each) for each in told] == [1, 1, 1]
+
+
+def test_an_answer_whose_beginning_is_known_tells_the_rest_with_their_revisions(desk):
+    told = [desk.call() for _ in range(4)]
+    desk.pump()
+    desk.answer(1, ADD, None, revision=7)
+    desk.answer(1, ADD, None, ADD, ADD, revision=7)
+    assert [each.revision for (each,) in told] == [7, None, 8, 9]
 
 
 def test_an_answer_that_comes_twice_is_told_once(desk):

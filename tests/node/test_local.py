@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from conflux.client.requester import Call
+from conflux.client.call import Call
 from conflux.errors import Closed, ConfluxError, MalformedValue, OutcomeUnknown
 from conflux.node import local
 from conflux.node.local import LocalCaller
+from conflux.testing.told import Told
 from conflux.wire import values
 from tests.node.harness import NotSo, World
 
@@ -26,7 +27,7 @@ class Program:
         self.told: list[Any] = []
 
     def submit(self, method: str, *args: Any) -> None:
-        self.caller.submit(Call(method, values.encode(list(args)), None, self.told.append))
+        self.caller.submit(Call(method, values.encode(list(args)), None, Told(self.told.append)))
 
     def read(self) -> None:
         self.caller.run_soon(lambda: self.caller.read(self.told.append))

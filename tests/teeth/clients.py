@@ -21,7 +21,7 @@ def a_repeat_is_a_new_call(patch: pytest.MonkeyPatch) -> None:
     whole = Requester.restart
 
     def restart(self, now_s):
-        calls = [call for call in self._calls if call.done is not None]
+        calls = [call for call in self._calls if call.caller is not None]
         self._calls.clear()
         self._session_expired()
         self._queue.extendleft(reversed(calls))
@@ -47,8 +47,8 @@ def calls_overtake_each_other(patch: pytest.MonkeyPatch) -> None:
     """The call that came last leaves first."""
     whole = Requester.submit
 
-    def overtaking(self, call):
-        whole(self, call)
+    def overtaking(self, *calls):
+        whole(self, *calls)
         self._queue.rotate(1)
 
     patch.setattr(Requester, "submit", overtaking)

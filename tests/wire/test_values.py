@@ -100,6 +100,28 @@ def test_k5_what_is_no_json_value_is_refused_wherever_it_stands(value):
             values.encode(held)
 
 
+@pytest.mark.parametrize("value", [value for _, value in REFUSED], ids=[name for name, _ in REFUSED])
+def test_k5_what_is_no_json_value_is_refused_as_an_argument_in_the_same_words(value):
+    for arguments in ((value,), ("a", value), ([value],), ({"a": value},)):
+        with pytest.raises(MalformedValue) as as_arguments:
+            values.encode_list(arguments)
+        with pytest.raises(MalformedValue) as as_a_list:
+            values.encode([*arguments])
+        assert str(as_arguments.value) == str(as_a_list.value)
+
+
+@given(st.lists(json_values, max_size=4))
+def test_arguments_have_the_bytes_of_their_list(arguments):
+    assert values.encode_list(tuple(arguments)) == values.encode(arguments)
+
+
+def test_arguments_may_take_as_much_together_as_a_value():
+    rest = limits.ACTION_BYTES_MAX - 10
+    assert len(values.encode_list(("a" * rest,))) <= limits.ACTION_BYTES_MAX
+    with pytest.raises(MalformedValue, match="more than the 262,144"):
+        values.encode_list(("a" * rest, "b" * 10))
+
+
 @pytest.mark.parametrize("key", [1, None, b"a", (1,), 1.5, True, Text("a"), "\ud800"])
 def test_k5_a_key_that_is_no_str_is_refused(key):
     with pytest.raises(MalformedValue):

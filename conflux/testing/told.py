@@ -1,0 +1,18 @@
+"""`Told`: a caller that is one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from conflux.client.call import Result
+
+
+class Told:
+    """Hands what became of a call to a function."""
+
+    def __init__(self, settle: Callable[[Result], object]) -> None:
+        self._settle = settle
+
+    def settle(self, result: Result) -> None:
+        """Hear what became of it."""
+        self._settle(result)
