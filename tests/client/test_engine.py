@@ -12,13 +12,14 @@ import pytest
 
 from conflux.client import engine as engines
 from conflux.client.answer import Answer
-from conflux.client.call import Call
+from conflux.client.call import Call, halves
 from conflux.client.committed import Committed
 from conflux.client.engine import Engine
 from conflux.errors import Closed
 from conflux.wire import values
 from conflux.wire.clients import (
     CLIENTS,
+    Answers,
     AskMembers,
     Code,
     Consistency,
@@ -27,8 +28,11 @@ from conflux.wire.clients import (
     Gap,
     Members,
     OpenSession,
+    Perform,
     Read,
     Refused,
+    Rejection,
+    SessionOpened,
     StatePart,
     Watch,
 )
@@ -179,6 +183,72 @@ def test_a_call_that_hears_nothing_goes_to_whom_a_watch_has_found_and_not_past_i
         assert asked[:2] == ["a", "b"]
     finally:
         engine.close(Closed("the test is over"))
+
+
+# ---- Large answers ----
+
+
+class Leader:
+    """Answers each request with one action a call, revisions counting on, and notes what it was sent."""
+
+    def __init__(self) -> None:
+        self.performs: list[Perform] = []
+        self.revision = 0
+
+    def answer(self, _address: str, message: Any) -> list[Any]:
+        match message:
+            case OpenSession(request=request):
+                return [SessionOpened(request, 7)]
+            case Perform():
+                self.performs.append(message)
+                outcomes = [None if not arguments else arguments for _, arguments in message.calls]
+                first, self.revision = self.revision + 1, self.revision + sum(each is not None for each in outcomes)
+                return [Answers(7, message.first_sequence, outcomes, first, len(self.performs), 1, 0)]
+            case _:
+                return []
+
+
+@pytest.mark.parametrize("count", [engines.HALVED_OUTCOMES - 1, engines.HALVED_OUTCOMES, 501])
+def test_what_the_first_half_of_a_large_answer_begins_leaves_before_the_other_half_is_told(count):
+    leader, told, over = Leader(), [], threading.Event()
+    engine = Engine(Channel(leader.answer), ("a",))
+
+    def again(number: int, answer: Any) -> None:
+        committed = answer.result()
+        told.append((number, committed.revision, len(leader.performs)))
+        if number >= 2 * count - 1:
+            over.set()
+        elif number < count:
+            submit(count + number)
+
+    def submit(number: int) -> None:
+        answer = Answer()
+        answer.add_done_callback(lambda done: again(number, done))
+        engine.submit(Call("add", values.encode([number]), None, answer))
+
+    def begin(_now_s: float) -> None:
+        for number in range(count):
+            submit(number)
+
+    try:
+        engine.run_soon(begin)
+        assert over.wait(SECONDS_MAX)
+    finally:
+        engine.close(Closed("the test is over"))
+    assert [number for number, _, _ in told] == list(range(2 * count))
+    assert [revision for _, revision, _ in told] == list(range(1, 2 * count + 1))
+    sent_when_told = [sent for _, _, sent in told[:count]]
+    halved = count >= engines.HALVED_OUTCOMES
+    middle = count // 2 if halved else count
+    assert sent_when_told == [1] * middle + [2] * (count - middle)
+
+
+def test_the_halves_of_an_answer_count_its_actions():
+    rejected = Rejection("ValueError", "no", False)
+    answers = Answers(7, 10, [b"\x01", None, rejected, b"\x02", b"\x03"], 40, 5, 2, 99)
+    first, second = halves(answers)
+    assert first == Answers(7, 10, [b"\x01", None], 40, 5, 2, 99)
+    assert second == Answers(7, 12, [rejected, b"\x02", b"\x03"], 41, 5, 2, 99)
 
 
 # ---- Handing over ----
