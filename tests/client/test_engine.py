@@ -201,7 +201,7 @@ class Leader:
                 return [SessionOpened(request, 7)]
             case Perform():
                 self.performs.append(message)
-                outcomes = [None if not arguments else arguments for _, arguments in message.calls]
+                outcomes = [arguments or None for _, arguments in message.calls]
                 first, self.revision = self.revision + 1, self.revision + sum(each is not None for each in outcomes)
                 return [Answers(7, message.first_sequence, outcomes, first, len(self.performs), 1, 0)]
             case _:

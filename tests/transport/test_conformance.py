@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -96,6 +97,19 @@ def test_a_client_is_answered_by_the_handle_of_its_frame(world):
         assert node.reply(handle, question + b"!")
     assert world.collects(one.receive, 1) == [(node.address, b"one?!")]
     assert world.collects(two.receive, 1) == [(node.address, b"two?!")]
+
+
+def test_a_node_that_worked_takes_what_has_come_in_since_without_a_wait(world):
+    node, client = world.node(), world.client()
+    client.dial(node.address)
+    assert node.receive_more_from_clients(10) == []
+    world.sends(client, node.address, b"one")
+    found = []
+    deadline_s = time.monotonic() + 10
+    while not found and time.monotonic() < deadline_s:
+        found = node.receive_more_from_clients(10)
+    assert [frame for _, frame in found] == [b"one"]
+    assert node.receive_more_from_clients(10) == []
 
 
 def test_a_client_hears_which_node_speaks(world):
