@@ -15,6 +15,7 @@ from typing import Any
 
 from conflux.client.committed import Committed
 from conflux.errors import ConfluxError
+from conflux.usercode import let_ctrl_c_through
 
 _lock = threading.RLock()  # held for a few instructions at a time, never while a callback runs
 _take_lock, _release_lock = _lock.acquire, _lock.release  # for what is done once a call: half of what a `with` costs
@@ -65,10 +66,11 @@ class Answer(Future[Committed]):
                 self._wake_who_waits()
         finally:
             _release_lock()
-        for callback in self._done_callbacks:  # as a future calls them
+        for callback in self._done_callbacks:  # as a future calls them, and `sys.exit()` in one ends nobody's thread
             try:
                 callback(self)
-            except Exception:
+            except BaseException as error:
+                let_ctrl_c_through(error)
                 LOGGER.exception("exception calling callback for %r", self)
 
     def add_done_callback(self, fn: Callable[[Future[Committed]], object]) -> None:

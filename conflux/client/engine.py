@@ -213,9 +213,9 @@ class Engine:
 
     def _take_in(self, now_s: float) -> None:
         calls = len(self._submitted)  # those of now: a watch that was begun before one of them is among the jobs
-        while self._jobs:
+        while self._jobs and self._over is None:
             self._jobs.popleft()(now_s)
-        if self._over is None:  # else a job has ended it all, and they have been told
+        if self._over is None:  # else a job has ended it all, and all who came have been told
             self._requester.submit(*[self._submitted.popleft() for _ in range(calls)])
 
     def _send(self, now_s: float) -> None:

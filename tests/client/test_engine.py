@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -241,6 +242,29 @@ def test_what_the_first_half_of_a_large_answer_begins_leaves_before_the_other_ha
     halved = count >= engines.HALVED_OUTCOMES
     middle = count // 2 if halved else count
     assert sent_when_told == [1] * middle + [2] * (count - middle)
+
+
+def test_a_callback_that_wants_to_exit_ends_neither_the_thread_nor_what_others_are_told():
+    leader, told = Leader(), threading.Event()
+    engine = Engine(Channel(leader.answer), ("a",))
+
+    def leaves(_done: Any) -> None:
+        sys.exit("not with me")
+
+    def begin(_now_s: float) -> None:
+        for callback in (leaves, lambda done: told.set()):
+            answer = Answer()
+            answer.add_done_callback(callback)
+            engine.submit(Call("add", values.encode([1]), None, answer))
+
+    try:
+        engine.run_soon(begin)
+        assert told.wait(SECONDS_MAX)
+        again = Answer()
+        engine.submit(Call("add", values.encode([2]), None, again))
+        assert again.result(SECONDS_MAX).revision == 3
+    finally:
+        engine.close(Closed("the test is over"))
 
 
 def test_the_halves_of_an_answer_count_its_actions():
