@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def describe(directory: Path) -> dict[str, Any]:
         "commit": _said_by("git", "rev-parse", "--short", "HEAD"),
         "changed": bool(_said_by("git", "status", "--porcelain", "--untracked-files=no")),
         "system": platform.platform(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} of {Path(sys.base_prefix)}",
         "processors": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2),
         "busy": busy_share(),
@@ -44,18 +45,33 @@ def busy_share(seconds: float = LOOK_SECONDS) -> float | None:
     after = _processor_times()
     if before is None or after is None:
         return None
-    idle, all_of_it = (now - then for now, then in zip(after, before, strict=True))
+    idle, _, all_of_it = (now - then for now, then in zip(after, before, strict=True))
     return round(1.0 - idle / all_of_it, 3) if all_of_it else None
 
 
-def _processor_times() -> tuple[int, int] | None:
-    """(idle, all) of all processors since the machine is up, in ticks."""
+class Theft:
+    """What other machines on the same host take of this one's processors, from now on."""
+
+    def __init__(self) -> None:
+        self._began = _processor_times()
+
+    def share(self) -> float | None:
+        """Of the time in which this machine had something to do; None where /proc/stat is not."""
+        now = _processor_times()
+        if self._began is None or now is None:
+            return None
+        idle, stolen, all_of_it = (after - before for after, before in zip(now, self._began, strict=True))
+        return round(stolen / (all_of_it - idle), 3) if all_of_it > idle else None
+
+
+def _processor_times() -> tuple[int, int, int] | None:
+    """(idle, stolen, all) of all processors since the machine is up, in ticks."""
     try:
         words = Path("/proc/stat").read_text("ascii").splitlines()[0].split()[1:9]
     except OSError:
         return None
     times = [int(word) for word in words]
-    return times[3] + times[4], sum(times)
+    return times[3] + times[4], times[7], sum(times)
 
 
 def sync_latencies_ms(directory: Path, syncs: int = SYNCS) -> dict[str, float]:

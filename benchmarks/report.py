@@ -26,6 +26,7 @@ COMPARED = (
 )
 RATIOS = ("per_second_ratio", "p50_ms_ratio")
 BUSY_SHARE = 0.1  # of the processors, in the second before a part
+STOLEN_SHARE = 0.01
 BUSY_LOAD = 1.1  # a processor, in the minute before a part; the part before it may leave one behind
 
 Row = dict[str, Any]
@@ -200,6 +201,7 @@ def machines(results: dict[str, Any]) -> Iterator[str]:
     yield f"measured on {first['time'][:10]}, at commit {commits}."
     yield f"fdatasync of one block: p50 {shown(sync.as_json(), milliseconds)}."
     yield from busy_parts(results)
+    yield from robbed_parts(results)
     yield ""
 
 
@@ -216,6 +218,14 @@ def busy_parts(results: dict[str, Any]) -> Iterator[str]:
     if high := {part: load for part, load in loads.items() if load > busy_load}:
         yield f"The load average was {min(high.values()):.1f} to {max(high.values()):.1f} before these parts, from"
         yield f"other work or from the part before: {', '.join(high)}."
+
+
+def robbed_parts(results: dict[str, Any]) -> Iterator[str]:
+    """In which parts other machines on the same host were given this one's processors."""
+    shares = {part: found["machine"].get("stolen") or 0.0 for part, found in results.items()}
+    if robbed := {part: share for part, share in shares.items() if share > STOLEN_SHARE}:
+        named = ", ".join(f"{part} {share:.0%}" for part, share in robbed.items())
+        yield f"Of the time in which it had something to do, the host gave others this share: {named}."
 
 
 def side_by_side(part: str, found: dict[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import throughput
-from benchmarks.machine import describe
+from benchmarks.machine import Theft, describe
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.scenarios.context import Context
 from benchmarks.systems import SYSTEMS
@@ -78,8 +78,9 @@ def measure(asked: argparse.Namespace) -> None:
     for part in asked.only:
         say(f"{part}:")
         machine = describe(asked.directory)
-        began = time.monotonic()
+        began, theft = time.monotonic(), Theft()
         found = side_by_side(part, asked) if part in REFERENCES else scenario(part, asked)
+        machine["stolen"] = theft.share()
         results[part] = {**found, "machine": machine, "took_seconds": round(time.monotonic() - began, 1)}
         if asked.output:
             asked.output.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import json
 import xml.etree.ElementTree as xml
 
 import pytest
-from benchmarks.machine import busy_share
+from benchmarks.machine import Theft, busy_share
 from benchmarks.plot import Axis, line_plot
 from benchmarks.report import (
     PAGE,
@@ -65,6 +65,20 @@ def test_the_page_says_that_the_machine_was_busy_where_it_was():
     unknown = "\n".join(machines({"outside": {"machine": {**MACHINE, "load_average": 9.0}}}))
     assert "The load average was 9.0 to 9.0 before these parts" in unknown
     assert "abc1234" in quiet and "2026-11-29" in quiet
+
+
+def test_the_page_says_what_the_host_gave_to_others():
+    robbed = "\n".join(machines({"outside": {"machine": {**MACHINE, "stolen": 0.25}}}))
+    assert "the host gave others this share: outside 25%." in robbed
+    for stolen in (None, 0.0, 0.005):
+        assert "gave others" not in "\n".join(machines({"outside": {"machine": {**MACHINE, "stolen": stolen}}}))
+
+
+def test_what_is_stolen_is_a_share_of_what_was_worked():
+    theft = Theft()
+    sum(range(1_000_000))
+    share = theft.share()
+    assert share is None or 0.0 <= share <= 1.0
 
 
 def test_how_busy_the_machine_is_is_a_share_of_its_processors():
