@@ -88,11 +88,10 @@ def make_journal(directory: Path) -> None:
     """Make a journal in which nothing was written, its room taken. It appears complete, or not at all."""
     unfinished = directory / _UNFINISHED
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, bytes(limits.JOURNAL_BYTES))
+    with open(descriptor, "wb") as file:
+        file.write(bytes(limits.JOURNAL_BYTES))
+        file.flush()
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
     os.rename(unfinished, directory / JOURNAL_FILE)
     environments.sync_directory(directory)
 

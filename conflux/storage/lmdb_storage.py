@@ -64,7 +64,6 @@ class LmdbStorage:
         self._page_bytes = environment.env.stat()["psize"]
         take_journal(directory, environment)
         self._hard, restored = recover(environment)
-        self._journal = Journal(directory, self._hard.journal_epoch)
         self._tail = Tail()
         self._taken_index = restored.last_index  # where the log in LMDB ends
         self._used_bytes = self._count_used_bytes()
@@ -77,6 +76,7 @@ class LmdbStorage:
         self._hard = structs.replace(self._hard, commit_index=self._restored.commit_index)
         self._has_left_over = True  # until `compact_some` found nothing
         with environments.directory_errors(directory):
+            self._journal = Journal(directory, self._hard.journal_epoch)
             self._reserve = Reserve(directory / environments.DATA_FILE, map_bytes)
             self._snapshots.remove_leftovers()
 

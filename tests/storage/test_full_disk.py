@@ -12,8 +12,8 @@ from typing import Any
 import lmdb
 import pytest
 
-from conflux.errors import DiskFull, StorageFailed
-from conflux.storage.environment import DATA_FILE
+from conflux.errors import DirectoryError, DiskFull, StorageFailed
+from conflux.storage.environment import DATA_FILE, JOURNAL_FILE
 from conflux.storage.lmdb_storage import LmdbStorage
 from conflux.storage.reserve import RESERVE_BYTES
 from tests.storage.making import append, entries, entry, read_all
@@ -166,6 +166,18 @@ def test_C4_a_full_disk_is_disk_full_and_passes_when_there_is_room(small_disk: P
     storage.close()
     storage = LmdbStorage.open(small_disk / "node", create=False)
     assert storage.restored().last_index == last + 1
+    storage.close()
+
+
+def test_C4_where_a_new_nodes_files_find_no_room_nothing_is_begun(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 1_500_000)
+    with pytest.raises(DirectoryError, match="No space left"):
+        LmdbStorage.open(small_disk / "node", create=True)
+    assert not (small_disk / "node" / JOURNAL_FILE).exists()
+    ballast.unlink()
+    storage = LmdbStorage.open(small_disk / "node", create=True)
+    append(storage, entries(1, 3))
     storage.close()
 
 
