@@ -62,8 +62,11 @@ class LmdbStorage:
         self._failure: StorageFailed | None = None
         self._closed = False
         self._page_bytes = environment.env.stat()["psize"]
-        take_journal(directory, environment)
-        self._hard, restored = recover(environment)
+        hard, restored = recover(environment)
+        changed_from = take_journal(directory, environment, hard)
+        if changed_from is not None:
+            hard, restored = recover(environment, restored, changed_from)
+        self._hard = hard
         self._tail = Tail()
         self._taken_index = restored.last_index  # where the log in LMDB ends
         self._used_bytes = self._count_used_bytes()

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import lmdb
 from msgspec import structs
 
+from conflux import limits
 from conflux.errors import StorageFailed
-from conflux.storage import environment as environments
 from conflux.storage import layout
 from conflux.storage.environment import Environment
 from conflux.storage.journal import make_journal, read_journal
@@ -33,24 +33,29 @@ def take(
     transaction.put(layout.HARD_STATE, layout.encode_hard_state(hard), db=environment.meta)
 
 
-def take_journal(directory: Path, environment: Environment) -> None:
+def take_journal(directory: Path, environment: Environment, hard: HardState) -> int | None:
     """At the start: have LMDB take what the journal holds, and make one for a directory of an older format.
+
+    Args:
+        hard: what LMDB holds; all of that was found right.
+
+    Returns:
+        From which index on LMDB's log is another now; None: nothing was taken.
 
     Raises:
         NewerFormat, Damaged: nothing was changed.
     """
-    with environment.env.begin() as transaction:
-        hard = environments.read_hard_state(environment, transaction)
     if hard.journal_epoch:
         written = read_journal(directory, hard.journal_epoch)
         if not written:
-            return
+            return None
     else:
         make_journal(directory)
         written = []
     newest = structs.replace(written[-1].hard if written else hard, journal_epoch=hard.journal_epoch + 1)
     with environment.env.begin(write=True) as transaction:
         take(environment, transaction, newest, [(each.first, each.values) for each in written])
+    return min((each.first for each in written if each.values), default=limits.NUMBER_MAX)
 
 
 def _replace_end(

@@ -12,7 +12,7 @@ import pytest
 
 from conflux import limits
 from conflux.errors import Damaged, DiskFull, StorageFailed
-from conflux.raft.entry import Entry
+from conflux.raft.entry import Entry, Kind
 from conflux.storage import journal_layout
 from conflux.storage.environment import DATA_FILE, JOURNAL_FILE
 from conflux.storage.journal_layout import SECTOR_BYTES, SECTORS
@@ -144,6 +144,29 @@ def test_C6_a_flipped_bit_in_what_was_written_last_is_damage_and_no_write_cut_sh
             LogReader.open(crashed)
     (crashed / JOURNAL_FILE).write_bytes(content)
     assert len(log_of(crashed)) == 11
+
+
+def test_C6_where_the_data_are_damaged_the_journal_is_not_taken(storage: LmdbStorage, tmp_path: Path) -> None:
+    append(storage, entries(11, 12))
+    crashed = after_crash(storage, tmp_path)
+    damaged = (crashed / DATA_FILE).read_bytes().replace(b"payload of 7 in", b"payload of 8 in")
+    (crashed / DATA_FILE).write_bytes(damaged)
+    with pytest.raises(Damaged, match="entry 7 does not match its checksum"):
+        LmdbStorage.open(crashed, create=False)
+    is_untouched = (crashed / DATA_FILE).read_bytes() == damaged
+    assert is_untouched
+
+
+def test_what_a_journal_replaces_is_what_a_restart_finds(storage: LmdbStorage, tmp_path: Path) -> None:
+    """Terms and membership entries too, which are not looked up anew for what LMDB held before."""
+    change = Entry(13, 3, Kind.MEMBERSHIP, b"members")
+    append(storage, [entry(11, 2), Entry(12, 2, Kind.MEMBERSHIP, b"members")])
+    storage.settle()
+    append(storage, [entry(12, 3), change, entry(14, 5)])
+    restored = LmdbStorage.open(after_crash(storage, tmp_path), create=False).restored()
+    assert restored.term_starts == ((1, 1), (11, 2), (12, 3), (14, 5))
+    assert restored.membership_indices == (13,)
+    assert (restored.last_index, restored.last_term) == (14, 5)
 
 
 def test_C6_a_write_that_is_missing_before_a_later_one_is_damage(storage: LmdbStorage, tmp_path: Path) -> None:

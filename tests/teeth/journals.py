@@ -44,7 +44,7 @@ def a_write_is_not_synced(patch: pytest.MonkeyPatch) -> None:
 )
 def the_journal_is_not_read_at_the_start(patch: pytest.MonkeyPatch) -> None:
     """A node that crashed begins with what LMDB holds."""
-    patch.setattr(lmdb_storage, "take_journal", lambda directory, environment: None)
+    patch.setattr(lmdb_storage, "take_journal", lambda directory, environment, hard: None)
 
 
 @mutant(
