@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.conftest import MARK, kill, marked
 from tests.faults.budget import FULL, SEED, needs_time
 from tests.faults.checker import judge
 from tests.faults.cluster import APP, NAME, await_until, python
-from tests.faults.committed import read_log
+from tests.faults.committed import CommittedLog, read_log
 from tests.faults.history import Operation
 from tests.faults.workload import Load
 from tests.lan.namespaces import why_not
@@ -90,12 +91,24 @@ class LanCluster:
         self.lan.heal()
         load.await_more(ANSWERS_BETWEEN, seconds=30)
         operations: list[Operation] = load.end()
-        await_until(self._are_equal, "equal nodes")
-        logs = [read_log(self.directory / host.name / NAME, host.name) for host in self.lan.hosts]
+        logs = self._settled_logs()
         verdict = judge(operations, logs[0])
-        if any(log.calls != logs[0].calls for log in logs):
-            verdict.violations.append("the nodes hold different logs")
+        for host, log in zip(self.lan.hosts, logs, strict=True):
+            if log.calls != logs[0].calls:
+                verdict.violations.append(f"{host.name} and {self.lan.hosts[0].name} part: {apart(log, logs[0])}")
         report(verdict, **more)
+
+    def _settled_logs(self) -> list[CommittedLog]:
+        """All logs of one moment: a call that its client gave up may still be on its way when the net is healed."""
+        while True:
+            await_until(self._are_equal, "equal nodes")
+            before = self._commit_indices()
+            logs = [read_log(self.directory / host.name / NAME, host.name) for host in self.lan.hosts]
+            if self._commit_indices() == before:
+                return logs
+
+    def _commit_indices(self) -> list[int]:
+        return [row["commit_index"] for row in self.status(self.lan.hosts[0])["nodes"]]
 
     def terms(self) -> dict[str, int]:
         return {row["label"]: row["term"] for row in self.status(self.lan.hosts[0])["nodes"]}
@@ -118,6 +131,14 @@ class LanCluster:
             for pid in pids:
                 kill(pid)
             time.sleep(0.01)
+
+
+def apart(log: CommittedLog, other: CommittedLog) -> str:
+    """Where two logs part."""
+    pairs = zip_longest(log.calls, other.calls)
+    place, pair = next((place, pair) for place, pair in enumerate(pairs) if pair[0] != pair[1])
+    sizes = f"{len(log.calls)} and {len(other.calls)} calls, {log.entries} and {other.entries} entries"
+    return f"call {place} is {pair[0]} and {pair[1]}; {sizes}"
 
 
 def enter(host: Host) -> None:
