@@ -1,13 +1,14 @@
 """How the journal's records stand in its sectors: pure, bytes in and bytes out.
 
     sector   512 bytes: epoch u64, record u16, left u16, crc32 u32 of these and the rest, 496 bytes of the record
-    record   length of the hard state u16, index of the first entry u64, count u32, the hard state,
-             then each entry as in `layout`, its length u32 before it
+    record   crc32 u32 of all that follows, length of the hard state u16, index of the first entry u64, count u32,
+             the hard state, then each entry as in `layout`, its length u32 before it; zeros up to the sector's end
 
 A disk writes a sector whole or not at all. So a sector is what it was before a write or what it is after it, its
 checksum right in both cases, or zeros where none was written yet. A write that a crash cut short shows as a record
 some of whose sectors are old; a wrong checksum is damage, and never passes for a write that did not come to its end:
-what was acknowledged is not dropped in silence.
+what was acknowledged is not dropped in silence. The record's own checksum is for two writes that were cut short in the
+same place, one after the other: their sectors may fit together, and no write was both.
 """
 
 from __future__ import annotations
@@ -60,13 +61,14 @@ def encode_record(written: Written) -> bytes:
 
 def sectors_for(record: bytes) -> int:
     """How many sectors a record takes."""
-    return -(-len(record) // _ROOM)
+    return -(-(_CHECKSUM.size + len(record)) // _ROOM)
 
 
 def encode_sectors(record: bytes, epoch: int, number: int) -> bytes:
     """A record as it stands in the file: its number counts the records of the epoch, from 0."""
     count = sectors_for(record)
-    record = record.ljust(count * _ROOM, b"\0")
+    body = record.ljust(count * _ROOM - _CHECKSUM.size, b"\0")
+    record = _CHECKSUM.pack(crc32(body)) + body
     parts: list[bytes] = []
     for place in range(count):
         head, content = _PLACE.pack(epoch, number, count - 1 - place), record[place * _ROOM : (place + 1) * _ROOM]
@@ -110,9 +112,10 @@ def _records_of(sector_at: Callable[[int], _Sector | None], epoch: int) -> tuple
     place = 0
     while place < SECTORS:
         content = _record_at(sector_at, place, epoch, len(records))
-        if not content:
+        record = b"".join(content)
+        if not content or _CHECKSUM.unpack_from(record)[0] != crc32(record[_CHECKSUM.size :]):
             break
-        records.append(b"".join(content))
+        records.append(record[_CHECKSUM.size :])
         place += len(content)
     return records, place
 

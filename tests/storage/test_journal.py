@@ -128,6 +128,26 @@ def test_a_write_of_which_some_sectors_are_missing_never_happened(
         assert log_of(crashed) == ([*expected, long] if len(kept) == len(written) else expected)
 
 
+def test_two_writes_that_were_cut_short_in_the_same_place_do_not_make_one(tmp_path: Path) -> None:
+    """Of the first ones of an epoch: nothing was taken in between, so they have the same epoch and number."""
+    begun(tmp_path).close()
+    images = []
+    for number in (1, 2):
+        directory = crash(tmp_path / "node", tmp_path / f"node{number}")
+        storage = LmdbStorage.open(directory, create=False)
+        append(storage, [entry(11, 1, b"%d" % number * 3000)])
+        images.append(sectors(crash(directory, tmp_path / f"image{number}")))
+        storage.close()
+    one, other = images
+    crashed = crash(tmp_path / "node", tmp_path / "crashed")
+    data = (crashed / DATA_FILE).read_bytes()
+    for number in range(1, 2**7 - 1):
+        mixed = [one[place] if number >> place & 1 else other[place] for place in range(7)]
+        write_sectors(crashed, [*mixed, *one[7:]])
+        (crashed / DATA_FILE).write_bytes(data)
+        assert log_of(crashed) == entries(1, 10)
+
+
 def test_C6_a_flipped_bit_in_what_was_written_last_is_damage_and_no_write_cut_short(
     storage: LmdbStorage, tmp_path: Path
 ) -> None:

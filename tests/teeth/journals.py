@@ -82,28 +82,6 @@ def the_log_ends_before_a_write_that_is_missing(patch: pytest.MonkeyPatch) -> No
 @mutant(
     "journal",
     hunt=on_disk(
-        test_journal.test_a_write_of_which_some_sectors_are_missing_never_happened,
-        before="of an older epoch",
-    ),
-    codes="C1",
-    quick=True,
-)
-def a_write_cut_short_is_filled_up_with_what_stood_there(patch: pytest.MonkeyPatch) -> None:
-    """Sectors behind the first one of a record are not asked whose they are."""
-
-    def record_at(sector_at, place, epoch, number):
-        first = sector_at(place)
-        if first is None or (first.epoch, first.record) != (epoch, number):
-            return []
-        sectors = [sector_at(each) for each in range(place, place + first.left + 1)]
-        return [sector.content if sector else bytes(journal_layout._ROOM) for sector in sectors]
-
-    patch.setattr(journal_layout, "_record_at", record_at)
-
-
-@mutant(
-    "journal",
-    hunt=on_disk(
         test_journal.test_C6_a_journal_that_is_missing_cut_off_or_newer_than_the_data_is_damage,
     ),
     codes="C6",
@@ -153,3 +131,22 @@ def replaced_entries_stay_behind_the_new_ones(patch: pytest.MonkeyPatch) -> None
         self.values[first - self.first : first - self.first + len(values)] = values
 
     patch.setattr(Tail, "write", write)
+
+
+@mutant(
+    "journal",
+    hunt=Case(test_journal.test_two_writes_that_were_cut_short_in_the_same_place_do_not_make_one),
+    codes="C1",
+    quick=True,
+)
+def a_record_is_believed_for_its_sectors(patch: pytest.MonkeyPatch) -> None:
+    """Sectors that fit together are a record, whatever the record's own checksum says."""
+
+    def records_of(sector_at, epoch):
+        records, place = [], 0
+        while content := journal_layout._record_at(sector_at, place, epoch, len(records)):
+            records.append(b"".join(content)[4:])
+            place += len(content)
+        return records, place
+
+    patch.setattr(journal_layout, "_records_of", records_of)
