@@ -39,17 +39,16 @@ class Chores:
         self._past = past
         self._backups = backups
         self._due_s = 0.0  # not looked at before
-        self._next_s = 0.0  # when one of them has something to do, as far as it knew when it was looked at
-        self._was_passed_over = False
+        self._next_s = 0.0  # but by then: one of them has something to do, or was not asked whether it has
 
     def look_soon(self) -> None:
         """There is something new for one of them: look in this turn, or the next."""
-        self._due_s = 0.0
+        self._due_s = self._next_s = 0.0
 
     def turn(self, now_s: float) -> None:
         """A slice of each, if it is time."""
-        self._was_passed_over = now_s < self._due_s and not self.is_busy
-        if self._was_passed_over:
+        if now_s < self._due_s and not self.is_busy:
+            self._next_s = self._due_s
             return
         self._work(now_s)
         self.is_busy = (
@@ -61,7 +60,7 @@ class Chores:
 
     def wait_s(self, now_s: float) -> float:
         """How long until they are to be looked at."""
-        return max(0.0, (self._due_s if self._was_passed_over or not self._due_s else self._next_s) - now_s)
+        return max(0.0, self._next_s - now_s)
 
     def _work(self, now_s: float) -> None:
         if not self._replica.is_stuck:

@@ -71,23 +71,16 @@ class Desk:
 
     def take_frame(self, origin: Origin, frame: bytes) -> None:
         """Take a client's frame; what doesn't decode is counted and dropped."""
-        try:
-            message = CLIENTS.decode_from_client(frame)
-        except MalformedFrame:
-            self._node.counts["malformed"] += 1
-            return
-        self.take(origin, message)
+        message = self._decoded(frame)
+        if message is not None:
+            self.take(origin, message)
 
     def take_call(self, origin: Origin, frame: bytes) -> None:
         """Take a client's frame if it holds calls; what else it may hold waits for `take_what_was_put_off`."""
-        try:
-            message = CLIENTS.decode_from_client(frame)
-        except MalformedFrame:
-            self._node.counts["malformed"] += 1
-            return
+        message = self._decoded(frame)
         if isinstance(message, Perform):
             self.take(origin, message)
-        else:
+        elif message is not None:
             self._put_off.append((origin, message))
 
     def take_what_was_put_off(self) -> None:
@@ -162,10 +155,9 @@ class Desk:
         if handle != HERE_HANDLE:
             self._node.channel.reply(handle, frame)
             return
-        try:
-            self._node.on_local_message(CLIENTS.decode_from_client(frame))
-        except MalformedFrame:
-            self._node.counts["malformed"] += 1
+        message = self._decoded(frame)
+        if message is not None:
+            self._node.on_local_message(message)
 
     def reply(self, origin: Origin, message: Any) -> bool:
         """Hand a message to whoever asked. False: gone, or too slow."""
@@ -179,6 +171,14 @@ class Desk:
                 return True
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _decoded(self, frame: bytes) -> Any | None:
+        """What a client's frame, or one for a client, holds; what doesn't decode is counted."""
+        try:
+            return CLIENTS.decode_from_client(frame)
+        except MalformedFrame:
+            self._node.counts["malformed"] += 1
+            return None
 
     def _addresses(self) -> list[str]:
         """Where the voters are, as far as that is known."""

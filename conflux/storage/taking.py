@@ -43,7 +43,7 @@ def take_journal(directory: Path, environment: Environment, hard: HardState) -> 
         From which index on LMDB's log is another now; None: nothing was taken.
 
     Raises:
-        NewerFormat, Damaged: nothing was changed.
+        Damaged: the journal is; nothing was changed.
     """
     if hard.journal_epoch:
         written = read_journal(directory, hard.journal_epoch)
