@@ -285,6 +285,8 @@ class Guard:
 
         True while there is more to hash.
         """
+        if newest.is_frozen:
+            return False
         look = self._second_look
         if look is None or look.revision != newest.revision:
             self._second_look = None  # one that began at an older point is of no interest any more, done or not

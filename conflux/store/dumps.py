@@ -17,7 +17,8 @@ from conflux.usercode import let_ctrl_c_through, user_code
 from conflux.wire.state_decoder import StateDecoder
 from conflux.wire.states import DIGEST_BYTES, encode_slices
 
-Encode: TypeAlias = Callable[[Any], Iterator[bytes]]  # from a state to its encoding, in small pieces
+# From a state to its encoding, in small pieces; at the end it gives whether such a state can't be changed.
+Encode: TypeAlias = Callable[[Any], Generator[bytes, None, bool]]
 
 KEEP_BOTH = "Nothing was changed. Start it with the `dump` and `load` that wrote the state."
 
@@ -160,9 +161,10 @@ def _new_hasher() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
-def _encode_dumped(app: App[Any, Any], state: Any) -> Iterator[bytes]:
+def _encode_dumped(app: App[Any, Any], state: Any) -> Generator[bytes, None, bool]:
     value = dumped(app, state)
     try:
         yield from encode_slices(value)
     except MalformedValue as error:
         raise MalformedValue(f"what the app's dump gives is no state: {error}") from error
+    return False  # what stands for it says nothing of the state itself

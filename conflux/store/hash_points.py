@@ -7,7 +7,7 @@ exceeds 64 KiB and the state's own size. So the work of hashing is never more th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -42,9 +42,10 @@ class HashPoint:
         self.digest: bytes | None = None
         self.expected: bytes | None = None  # the hash in the log, once that is folded
         self.problem: str | None = None  # why the state has no encoding
+        self.is_frozen = False  # it was hashed, and there is nothing in it that could be changed
         self.bytes_total = 0
         self._hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
-        self._slices: Iterator[bytes] | None = encode(state)
+        self._slices: Generator[bytes, None, bool] | None = encode(state)
 
     @classmethod
     def known(cls, revision: int, digest: bytes, bytes_total: int, *, index: int, log_hash: bytes) -> HashPoint:
@@ -67,12 +68,14 @@ class HashPoint:
         if self._slices is None:
             return False
         try:
-            part = next(self._slices, None)
+            part = next(self._slices)
+        except StopIteration as end:
+            self.is_frozen = end.value
         except MalformedValue as error:
-            self.problem, part = str(error), None
+            self.problem = str(error)
         except RuntimeError as error:  # a dict or a vector says so when it changes under an iterator
-            self.problem, part = f"the state changed while it was hashed: {error}", None
-        if part is not None:
+            self.problem = f"the state changed while it was hashed: {error}"
+        else:
             self._hasher.update(part)
             self.bytes_total += len(part)
             return True

@@ -37,15 +37,18 @@ _LONG_ARRAY = 16  # elements; a header has 1 byte for fewer, 3 from here on
 _LONG_TEXT, _LONG_BINARY = b"\xdb", b"\xc6"  # of msgpack, each followed by a length of 4 bytes
 
 
-def encode_slices(state: Any) -> Iterator[bytes]:
+def encode_slices(state: Any) -> Generator[bytes, None, bool]:
     """The state's encoding in small pieces; some are empty. None takes long, whatever the state is.
+
+    Returns:
+        True where no list and no dict is in it: such a state can't be changed, only replaced.
 
     Raises:
         MalformedValue: a part of it is of a type that a state can't hold, an integer or str that doesn't encode, or
             nested too deep.
     """
     try:
-        yield from _slices(state)
+        return (yield from _slices(state))
     except OverflowError as error:
         raise MalformedValue("the state holds an integer of more than 64 bits") from error
     except UnicodeEncodeError as error:
@@ -75,7 +78,7 @@ def to_plain(state: Any) -> Any:
     return state.hex() if kind is bytes else state
 
 
-def _slices(state: Any) -> Iterator[bytes]:
+def _slices(state: Any) -> Generator[bytes, None, bool]:
     """Descend into containers without recursion: a piece is what was packed since the last, however deep that was.
 
     What a container holds is taken by the group. One that holds no containers itself is packed in one go, which costs a
@@ -88,6 +91,7 @@ def _slices(state: Any) -> Iterator[bytes]:
     open_containers = [(groups, elements)]  # the groups that are still to come, and what is left of one
     packed: list[bytes] = []
     packed_elements = packed_bytes = 0
+    is_frozen = True
     while open_containers:
         if packed_elements >= GROUP_ELEMENTS or packed_bytes >= GROUP_BYTES:
             yield b"".join(packed)
@@ -108,12 +112,14 @@ def _slices(state: Any) -> Iterator[bytes]:
             elif len(open_containers) > limits.STATE_DEPTH_MAX:
                 raise MalformedValue("the state is nested too deep")
             elif _is_plain(value):
+                is_frozen = False
                 packed.append(piece := pack(value))
                 packed_elements += len(value)
                 packed_bytes += len(piece)
                 if packed_elements >= GROUP_ELEMENTS or packed_bytes >= GROUP_BYTES:
                     break
             else:
+                is_frozen = is_frozen and kind is not list and kind is not dict
                 head, inner = yield from _opened(value, packer)
                 packed.append(head)
                 open_containers.append((inner, iter(())))
@@ -129,6 +135,7 @@ def _slices(state: Any) -> Iterator[bytes]:
             else:
                 open_containers[-1] = (groups, iter(group))
     yield b"".join(packed)
+    return is_frozen
 
 
 def _is_plain(value: Any) -> bool:

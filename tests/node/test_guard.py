@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from pyrsistent import pvector
 
 from conflux import limits
 from conflux.app import App
 from conflux.errors import Damaged, Diverged
 from conflux.node.node import Node
+from conflux.store import hash_points
 from conflux.store.records import StateHash, records_of
 from conflux.wire.clients import Answers, Code, Consistency, Events, OpenSession, Read, Refused, StatePart, Watch
 from tests.node.harness import World, label_of
@@ -357,6 +359,32 @@ def test_a_reducer_that_changes_its_state_is_found_out_at_a_hash_point(size):
     user.send(user.request(("add", "b")))
     world.until(lambda: len(diverged(world)) == size)
     assert "the reducer or a method changes the state that it is given" in problem(world, "a")
+
+
+def in_a_vector(state: Any, action: Any) -> Any:
+    return pvector() if state is None else state.append(action["thing"])
+
+
+def in_a_list(state: Any, action: Any) -> Any:
+    return [] if state is None else [*state, action["thing"]]
+
+
+@pytest.mark.parametrize(("reduce", "looks"), [(in_a_list, 2), (in_a_vector, 1)])
+def test_a_state_is_hashed_once_more_where_it_could_have_been_changed(monkeypatch, reduce, looks):
+    hashed = []
+    point_of = hash_points.HashPoint.__init__
+
+    def noting(self, revision, *arguments, **options):
+        hashed.append(revision)
+        point_of(self, revision, *arguments, **options)
+
+    monkeypatch.setattr(hash_points.HashPoint, "__init__", noting)
+    world = World(1, app(reduce))
+    user = world.user()
+    user.perform(("add", LARGE))
+    user.perform(("add", "b"))
+    world.run(0.5)
+    assert hashed.count(1) == looks
 
 
 def test_a_state_that_changes_under_its_encoder_does_not_end_the_node(monkeypatch):

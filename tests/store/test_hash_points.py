@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from pyrsistent import pvector
+
+from conflux.app import App
+from conflux.store.dumps import encoder_of
 from conflux.store.hash_points import Ballot, HashPoint, Verdict, Vote, vote_of
 from conflux.wire.peers import HashedPoint, Hashes
 
@@ -74,3 +79,15 @@ def test_a_state_that_changes_under_the_hash_is_a_problem_and_no_error():
     point.work()
     state["more"] = 1
     assert "changed while it was hashed" in str(point.finish().problem)
+
+
+@pytest.mark.parametrize(("state", "is_frozen"), [(pvector(["x"] * 2000), True), (["x"], False), ("x", True)])
+def test_a_hash_point_knows_whether_its_state_could_be_changed_once_it_is_hashed(state, is_frozen):
+    point = HashPoint(1, state)
+    assert not point.is_frozen
+    assert point.finish().is_frozen is is_frozen
+
+
+def test_nothing_is_known_of_a_state_that_is_hashed_by_what_its_app_dumps():
+    app: App[Any, Any] = App(dump=pvector, load=list)
+    assert not HashPoint(1, ["x"], encoder_of(app)).finish().is_frozen

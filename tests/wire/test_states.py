@@ -72,6 +72,35 @@ def test_slices_are_the_encoding(state):
     assert digest(encode_slices(state)) == digest([encode_state(state)])
 
 
+def could_be_changed(state: Any) -> bool:
+    """Whether a list or a dict is in it."""
+    if type(state) in (list, dict):
+        return True
+    parts = state.values() if isinstance(state, PMap) else state if isinstance(state, PVector) else ()
+    return any(map(could_be_changed, parts))
+
+
+def told_at_the_end(state: Any) -> bool:
+    slices = encode_slices(state)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            return end.value
+
+
+@given(states)
+def test_the_encoder_tells_whether_a_state_could_be_changed(state):
+    assert told_at_the_end(state) is not could_be_changed(state)
+
+
+@pytest.mark.parametrize("inner", [["x"], {"x": 1}, [["x"] * 3000], {str(number): 1 for number in range(3000)}])
+def test_what_could_be_changed_is_found_behind_many_texts(inner):
+    assert told_at_the_end(pvector(["x"] * 5000))
+    assert not told_at_the_end(pvector([*["x"] * 5000, inner]))
+    assert not told_at_the_end(pmap({"a": pvector(["x"] * 5000), "b": pvector([inner])}))
+
+
 @given(st.dictionaries(texts, st.integers(min_value=0, max_value=9), max_size=12), st.randoms())
 def test_equal_maps_have_equal_encodings_however_they_were_built(held, random):
     items = list(held.items())
