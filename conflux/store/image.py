@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
-from pyrsistent import PMap, pmap
 
 from conflux.app import App
 from conflux.errors import ConfluxError, Damaged, MalformedValue
@@ -25,6 +24,7 @@ from conflux.store.machine import Machine
 from conflux.store.membership import Membership
 from conflux.store.records import MembersChanged, members_changed
 from conflux.store.session import Segment, Session
+from conflux.store.session_table import SessionTable
 from conflux.wire.clients import Outcome
 
 IMAGE_VERSION = 1
@@ -168,10 +168,9 @@ def decode_slices(
         raise Damaged(f"a snapshot's body does not decode: {error}") from error
     if len(sessions) != fields.sessions:
         raise Damaged(f"a snapshot holds {len(sessions)} sessions, and should hold {fields.sessions}")
-    none: PMap[int, Session] = pmap()
-    known = none.evolver()
+    known = SessionTable()
     for count, session in enumerate(sessions.values(), 1):
-        known[session.id] = session
+        known = known.set(session)
         if count % SESSIONS_PER_STEP == 0:
             yield None
     yield Machine(
@@ -179,7 +178,7 @@ def decode_slices(
         term=term,
         revision=fields.revision,
         state=state,
-        sessions=known.persistent(),
+        sessions=known,
         membership=fields.members.membership(),
         log_time_us=fields.log_time_us,
         log_hash=fields.log_hash,

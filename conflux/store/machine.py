@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct, field
-from pyrsistent import PMap, pmap
 
 from conflux import limits
 from conflux.app import App
@@ -24,6 +23,7 @@ from conflux.store.hash_points import HashPoint
 from conflux.store.membership import NOBODY, Membership
 from conflux.store.records import Calls, Header, MembersChanged, SessionClosed, SessionOpened, StateHash
 from conflux.store.session import Segment, Session, session_id
+from conflux.store.session_table import SessionTable
 from conflux.usercode import let_ctrl_c_through, user_code
 from conflux.wire import values
 from conflux.wire.clients import Outcome
@@ -39,7 +39,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     term: int
     revision: int  # of the last action
     state: Any
-    sessions: PMap[int, Session] = field(default_factory=pmap)
+    sessions: SessionTable = field(default_factory=SessionTable)
     membership: Membership = NOBODY
     log_time_us: int = 0
     log_hash: bytes = bytes(DIGEST_BYTES)  # rolls over every entry's payload
@@ -117,7 +117,7 @@ class Step:
         new = session_id(self.index, self._opened)
         self._opened += 1
         session = Session(id=new, seconds=seconds, last_used_us=self.log_time_us)
-        self.sessions = self.sessions.set(new, session)
+        self.sessions = self.sessions.set(session)
         self._sweep_us = min(self._sweep_us, session.expires_us)
         return new
 
@@ -169,7 +169,7 @@ class Step:
             wall_time_us=self._wall_time_us,
         )
         after = session.with_outcomes(segment, first_unanswered=first_unanswered, log_time_us=self.log_time_us)
-        self.sessions = self.sessions.set(session.id, after)
+        self.sessions = self.sessions.set(after)
         return segment
 
     def end(self, payload: bytes) -> Machine:
@@ -183,7 +183,6 @@ class Step:
             encode = encoder_of(self._app)
             point, since = HashPoint(self.revision, self.state, encode, index=self.index, log_hash=log_hash), 0
         spare(self.state)
-        spare(self.sessions)
         return Machine(
             index=self.index,
             term=self.term,
@@ -203,10 +202,8 @@ class Step:
     def _sweep(self) -> None:
         """Drop the sessions that have expired: by log time, so that all nodes drop the same ones at the same entry."""
         gone = [session.id for session in self.sessions.values() if session.expires_us <= self.log_time_us]
-        table = self.sessions.evolver()
         for session in gone:
-            table.remove(session)
-        self.sessions = table.persistent()
+            self.sessions = self.sessions.discard(session)
         self._sweep_us = min((session.expires_us for session in self.sessions.values()), default=NEVER_US)
 
 
@@ -267,7 +264,7 @@ def _fold_calls(step: Step, calls: Calls) -> None:
             revision=step.revision + 1,
             raised=True,
         ) from error
-    session = step.sessions.get(calls.session)
+    session = step.sessions.find(calls.session)
     if session is None:
         raise Diverged(f"the log uses session {calls.session}, which this node does not have")
     step.settle(

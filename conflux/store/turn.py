@@ -133,7 +133,7 @@ class Turn:
 
     def perform(self, request: Perform) -> Judged | Refusal:
         """Judge a session's calls: those that are new run, those that were judged before get their old outcome."""
-        session = self._step.sessions.get(request.session)
+        session = self._step.sessions.find(request.session)
         if session is None:
             return Refusal(Code.SESSION_EXPIRED, "the session has expired or was closed")
         end = request.first_sequence + len(request.calls)

@@ -37,7 +37,7 @@ def sessions_are_checked_on_committed_state(patch: pytest.MonkeyPatch) -> None:
     def forgetful(self, request):
         known = committed["sessions"].get(request.session)
         if known is not None:
-            self._step.sessions = self._step.sessions.set(request.session, known)
+            self._step.sessions = self._step.sessions.set(known)
         return perform(self, request)
 
     patch.setattr(leadership.Leadership, "turn", turn)
@@ -114,10 +114,10 @@ def _judge_from(patch: pytest.MonkeyPatch, first: Callable[[Any, Session], int])
     whole = Turn.perform
 
     def careless(self, request):
-        session = self._step.sessions.get(request.session)
+        session = self._step.sessions.find(request.session)
         if session is not None:
             session = changed(session, next_sequence=first(request, session))
-            self._step.sessions = self._step.sessions.set(session.id, session)
+            self._step.sessions = self._step.sessions.set(session)
         return whole(self, request)
 
     patch.setattr(Turn, "perform", careless)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from pyrsistent import pmap
 
 from conflux.node import node
 from conflux.node.replica import Replica
@@ -15,6 +14,7 @@ from conflux.raft.effects import SnapshotOffered
 from conflux.raft.log import Log
 from conflux.store import image
 from conflux.store.records import noop_payload
+from conflux.store.session_table import SessionTable
 from conflux.testing import Weather
 from tests.node import test_snapshots as of_nodes
 from tests.raft import test_snapshots as of_cores
@@ -81,8 +81,8 @@ def an_install_drops_what_follows(patch: pytest.MonkeyPatch) -> None:
 def a_snapshot_without_sessions(patch: pytest.MonkeyPatch) -> None:
     """A snapshot holds the state, and nothing of who asked for what."""
     fields, body = image.encode_fields, image.encode_body
-    patch.setattr(image, "encode_fields", lambda machine, app: fields(changed(machine, sessions=pmap()), app))
-    patch.setattr(image, "encode_body", lambda machine, app: body(changed(machine, sessions=pmap()), app))
+    patch.setattr(image, "encode_fields", lambda machine, app: fields(changed(machine, sessions=SessionTable()), app))
+    patch.setattr(image, "encode_body", lambda machine, app: body(changed(machine, sessions=SessionTable()), app))
 
 
 @mutant(
