@@ -37,5 +37,5 @@ def majority(count: int) -> int:
 
 def quorum_index(values: Mapping[NodeId, int], configuration: Configuration) -> int:
     """The highest value that a majority of the voters has reached; a voter without a value counts as 0."""
-    reached = sorted((values.get(voter, 0) for voter in configuration.voters), reverse=True)
+    reached = sorted([values.get(voter, 0) for voter in configuration.voters], reverse=True)
     return reached[majority(len(reached)) - 1] if reached else 0

@@ -48,6 +48,8 @@ from conflux.raft.progress import Progress
 from conflux.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
 from conflux.raft.sanity import TERM_LEAP_MAX, is_sane
 
+ONE_AT_A_TIME = "a list of effects is carried out to its end before the next event"
+
 NoopPayload = Callable[[bytes | None], bytes]  # payload of the log's last entry (None: empty log) → a no-op's payload
 ConfigurationOf = Callable[[bytes], Configuration | None]  # a membership entry's payload → what it puts in force
 
@@ -103,11 +105,11 @@ class Raft:
         self.leader_silence = options.election_ticks_max  # ticks since a leader was heard: no lease at the start
         self.election_elapsed = 0
         self.election_timeout = 0
+        self.has_news = True  # something came in since effects were taken: there may be more of them
         self._random = random
         self._noop_payload = noop_payload
         self._hard_state_dirty = False
         self._persisting: Persist | None = None
-        self._has_news = True  # something came in since effects were taken
         self._committed_out = self.applied_index  # highest index handed out in a Commit
         self._early: list[Effect] = []  # may leave before the sync
         self._late: list[Effect] = []  # must not
@@ -233,11 +235,13 @@ class Raft:
         invariant(persist is not None, "persisted() answers a Persist")
         assert persist is not None
         invariant((term, index) == (persist.term, persist.last_index), "persisted() names the Persist that it answers")
-        self._persisting, self._has_news = None, True
+        self._persisting = None
         self.log.stable_index = index
         if isinstance(self.role, Candidate):
+            self.has_news = True
             election.count_vote(self, self.identity, granted=True)
         elif isinstance(self.role, Leader) and index > self.commit_index:
+            self.has_news = True
             replication.advance_commit(self, self.role)
 
     def applied(self, index: int) -> None:
@@ -248,7 +252,7 @@ class Raft:
 
     def snapshot_taken(self, index: int) -> None:
         """A snapshot of all entries up to `index`, which are applied, is on disk: followers may be offered it."""
-        self._has_news = True
+        self.has_news = True
         invariant(self.newest_snapshot[0] <= index <= self.applied_index, "a snapshot includes what is applied")
         self.newest_snapshot = (index, self.log.term_at(index))
 
@@ -270,7 +274,7 @@ class Raft:
 
     def read_index(self, context: int) -> None:
         """Ask for a linearizable read: ReadReady or ReadFailed will name `context`."""
-        self._has_news = True
+        self.has_news = True
         if isinstance(self.role, Leader):
             self.role.unconfirmed.append(context)
         else:
@@ -278,7 +282,7 @@ class Raft:
 
     def transfer_leadership(self, target: NodeId) -> bool:
         """Hand leadership to `target` once its log is level (thesis 3.10). False where that can't be begun."""
-        self._has_news = True
+        self.has_news = True
         return isinstance(self.role, Leader) and transfer.begin(self, self.role, target)
 
     def most_level_voter(self) -> NodeId | None:
@@ -287,33 +291,35 @@ class Raft:
 
     def step_down(self) -> None:
         """Give up leadership, for reasons the shell knows: its disk is too slow to lead."""
-        self._has_news = True
+        self.has_news = True
         if isinstance(self.role, Leader):
             self.become_follower(self.term, leader=None)
 
     def announce_commit(self) -> None:
         """Tell followers of a commit index that no Append has carried yet; to be called once none is about to."""
-        self._has_news = True
+        self.has_news = True
         if isinstance(self.role, Leader):
             heartbeats.announce_commit(self, self.role)
 
     def take_effects(self) -> list[Effect]:
         """All that is to be done for what came in since the last call, in order; to be carried out to its end."""
-        self._expect_nothing_persisting()
-        if not self._has_news:
+        invariant(self._persisting is None, ONE_AT_A_TIME)
+        if not self.has_news:
             return []
-        self._has_news = False
+        self.has_news = False
         if isinstance(self.role, Leader):
             reads.begin_round(self, self.role)
             replication.replicate(self, self.role)
-        membership.resign_when_removed(self)
+            membership.resign_when_removed(self)
         effects, self._early = self._early, []
-        if self._hard_state_dirty or self.log.stable_index < self.log.last_index:
+        stable_index = self.log.stable_index  # once the effects are carried out
+        if self._hard_state_dirty or stable_index < self.log.last_index:
             self._persisting = self._persist()
             effects.append(self._persisting)
+            stable_index = self._persisting.last_index
         effects += self._late
         self._late = []
-        committed = min(self.commit_index, self._stable_after_persist())
+        committed = min(self.commit_index, stable_index)
         if committed > self._committed_out:
             effects.append(Commit(self._committed_out + 1, committed))
             self._committed_out = committed
@@ -416,7 +422,8 @@ class Raft:
     def commit_to(self, index: int) -> None:
         """Entries up to `index` are committed."""
         invariant(index <= self.log.last_index, "only entries of the log are committed")
-        self.commit_index = max(self.commit_index, index)
+        if index > self.commit_index:
+            self.commit_index = index
 
     def jump_to(self, index: int) -> None:
         """A snapshot that ends at `index` took the place of what would have been committed and applied up to there."""
@@ -481,13 +488,7 @@ class Raft:
             last_index=self.log.last_index,
         )
 
-    def _stable_after_persist(self) -> int:
-        return self._persisting.last_index if self._persisting else self.log.stable_index
-
-    def _expect_nothing_persisting(self) -> None:
-        invariant(self._persisting is None, "a list of effects is carried out to its end before the next event")
-
     def _take_event(self) -> None:
         """Something comes in by a door: `take_effects` has something to look for again."""
-        self._expect_nothing_persisting()
-        self._has_news = True
+        invariant(self._persisting is None, ONE_AT_A_TIME)
+        self.has_news = True

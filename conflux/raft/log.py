@@ -69,7 +69,7 @@ class Log:
         """Term of the entry at `index`, which is the snapshot's index or in the log."""
         if index == self.snapshot_index:
             return self.snapshot_term
-        invariant(self.first_index <= index <= self.last_index, "only entries of the log have a term")
+        invariant(self.snapshot_index < index <= self.last_index, "only entries of the log have a term")
         return self._terms.at(index)
 
     def matches(self, index: int, term: int) -> bool:
@@ -123,7 +123,7 @@ class Log:
 
     def entries(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
         """Entries from `first` on, at least one, none past `last`, as many as `bytes_max` of payload allows."""
-        invariant(self.first_index <= first <= last <= self.last_index, "only entries of the log are read")
+        invariant(self.snapshot_index < first <= last <= self.last_index, "only entries of the log are read")
         cache_first = self._cache_first
         if first < cache_first:
             return tuple(self._reader.read(first, min(last, cache_first - 1), bytes_max))

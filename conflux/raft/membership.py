@@ -62,8 +62,11 @@ def configuration_changed(raft: Raft) -> None:
 
 
 def resign_when_removed(raft: Raft) -> None:
-    """A leader that is no voter any more leads until that is committed, without counting itself (thesis 4.2.2)."""
-    if not isinstance(raft.role, Leader) or raft.is_voter or raft.commit_index < raft.configurations.newest_index:
+    """A leader that is no voter any more leads until that is committed, without counting itself (thesis 4.2.2).
+
+    To be called on a leader.
+    """
+    if raft.is_voter or raft.commit_index < raft.configurations.newest_index:
         return
     raft.announce_commit()  # nobody else could tell the others soon
     raft.become_follower(raft.term, leader=None)

@@ -49,8 +49,10 @@ class Progress:
 
     def accepted(self, match_index: int) -> None:
         """The follower holds our log up to `match_index`, which is news or not."""
-        self.match_index = max(self.match_index, match_index)
-        self.next_index = max(self.next_index, self.match_index + 1)
+        if match_index > self.match_index:
+            self.match_index = match_index
+        if self.next_index <= self.match_index:
+            self.next_index = self.match_index + 1
         self.mode = Mode.REPLICATE
         self.probe_sent = False
         while self.inflight and self.inflight[0][0] <= self.match_index:

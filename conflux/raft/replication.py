@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from conflux.raft import heartbeats, reads, snapshots, transfer
 from conflux.raft.configuration import quorum_index
@@ -15,6 +15,8 @@ from conflux.raft.roles import Leader
 if TYPE_CHECKING:
     from conflux.raft.core import Raft
 
+
+_Sized: TypeAlias = tuple[Append, int]  # and the bytes of its payloads
 
 APPEND_ENTRIES_MAX = 2048  # with 64 bytes around each they add 128 KiB to what append_bytes_max allows
 
@@ -109,6 +111,7 @@ def ticks_to_timer(raft: Raft, role: Leader) -> int:
 
 def replicate(raft: Raft, role: Leader) -> None:
     """Send each follower what it lacks, as far as the limits allow."""
+    appends: dict[int, _Sized] = {}  # by their first index: followers that are level get the same one
     for peer, progress in role.progress.items():
         if progress.next_index > raft.log.last_index and progress.mode is Mode.REPLICATE:
             continue  # all of it is on its way, or there
@@ -116,13 +119,13 @@ def replicate(raft: Raft, role: Leader) -> None:
             progress.probe_from(progress.next_index)  # the log was cut under a slow follower
         if progress.mode is Mode.PROBE and progress.may_send(raft.options):
             progress.probe_round = role.round
-            _send_probe(raft, peer, progress)
+            _send_probe(raft, peer, progress, appends)
         while (
             progress.mode is Mode.REPLICATE
             and progress.next_index <= raft.log.last_index
             and progress.may_send(raft.options)
         ):
-            _send_append(raft, peer, progress)
+            _send_append(raft, peer, progress, appends)
 
 
 def on_accepted(raft: Raft, follower: NodeId, accepted: Accepted) -> None:
@@ -198,23 +201,32 @@ def _of_follower(raft: Raft, follower: NodeId) -> tuple[Leader | None, Progress 
     return role, role.progress.get(follower)
 
 
-def _send_probe(raft: Raft, peer: NodeId, progress: Progress) -> None:
+def _send_probe(raft: Raft, peer: NodeId, progress: Progress, appends: dict[int, _Sized]) -> None:
     if progress.next_index <= raft.log.snapshot_index:
         snapshots.offer(raft, peer, progress)
     else:
-        _send_append(raft, peer, progress)
+        _send_append(raft, peer, progress, appends)
 
 
-def _send_append(raft: Raft, peer: NodeId, progress: Progress) -> None:
-    log, prev_index = raft.log, progress.next_index - 1
+def _send_append(raft: Raft, peer: NodeId, progress: Progress, appends: dict[int, _Sized]) -> None:
+    first = progress.next_index
+    if first not in appends:
+        appends[first] = _append_from(raft, first)
+    append, payload_bytes = appends[first]
+    last_index = append.prev_index + len(append.entries)
+    progress.sent(last_index, payload_bytes)
+    progress.commit_sent = max(progress.commit_sent, min(raft.commit_index, last_index))
+    raft.send_early(peer, append)
+
+
+def _append_from(raft: Raft, first: int) -> _Sized:
+    """The log from `first` on, as far as one message takes it."""
+    log, prev_index = raft.log, first - 1
     invariant(prev_index >= log.snapshot_index, "a follower behind the snapshot is not fed from the log")
     entries: tuple[Entry, ...] = ()
-    if progress.next_index <= log.last_index:
+    if first <= log.last_index:
         last = min(log.last_index, prev_index + APPEND_ENTRIES_MAX)
-        entries = log.entries(progress.next_index, last, raft.options.append_bytes_max)
-    last_index = prev_index + len(entries)
-    progress.sent(last_index, sum(len(entry.payload) for entry in entries))
-    progress.commit_sent = max(progress.commit_sent, min(raft.commit_index, last_index))
+        entries = log.entries(first, last, raft.options.append_bytes_max)
     prev_term = log.term_at(prev_index)
     append = Append(prev_index=prev_index, prev_term=prev_term, entries=entries, commit_index=raft.commit_index)
-    raft.send_early(peer, append)
+    return append, sum([len(entry.payload) for entry in entries])

@@ -24,16 +24,16 @@ def is_sane(envelope: Envelope) -> bool:
     if not 0 < envelope.term <= NUMBER_MAX:
         return False
     match envelope.message:
-        case VoteRequest(last_index=index, last_term=term) as request:
-            return _is_place(index, term) and term < envelope.term and not (request.pre and request.transfer)
         case Append() as append:
             return _is_sane_append(append, envelope.term)
         case Accepted(match_index=number) | HeartbeatReply(round=number):
-            return _all_numbers(number)
-        case Rejected(prev_index=prev, conflict_term=term, conflict_index=conflict):
-            return _all_numbers(prev, term, conflict)
+            return 0 <= number <= NUMBER_MAX
         case Heartbeat(commit_index=commit, round=number):
-            return _all_numbers(commit, number)
+            return 0 <= commit <= NUMBER_MAX and 0 <= number <= NUMBER_MAX
+        case VoteRequest(last_index=index, last_term=term) as request:
+            return _is_place(index, term) and term < envelope.term and not (request.pre and request.transfer)
+        case Rejected(prev_index=prev, conflict_term=term, conflict_index=conflict):
+            return all(0 <= number <= NUMBER_MAX for number in (prev, term, conflict))
         case SnapshotOffer(index=index, term=term):
             return _is_place(index, term) and 0 < term <= envelope.term
         case VoteReply() | TimeoutNow():
@@ -41,11 +41,11 @@ def is_sane(envelope: Envelope) -> bool:
 
 
 def _is_sane_append(append: Append, term: int) -> bool:
-    if not (_is_place(append.prev_index, append.prev_term) and _all_numbers(append.commit_index)):
-        return False
     previous_index, previous_term = append.prev_index, append.prev_term
+    if not (_is_place(previous_index, previous_term) and 0 <= append.commit_index <= NUMBER_MAX):
+        return False
     for entry in append.entries:
-        if entry.index != previous_index + 1 or not max(previous_term, 1) <= entry.term <= term:
+        if entry.index != previous_index + 1 or not (0 < entry.term <= term and previous_term <= entry.term):
             return False
         previous_index, previous_term = entry.index, entry.term
     return previous_term <= term and previous_index <= NUMBER_MAX
@@ -53,8 +53,4 @@ def _is_sane_append(append: Append, term: int) -> bool:
 
 def _is_place(index: int, term: int) -> bool:
     """True where there may be an entry of `term` at `index`: 0 stands for the log's beginning, and only there."""
-    return _all_numbers(index, term) and (index == 0) == (term == 0)
-
-
-def _all_numbers(*numbers: int) -> bool:
-    return all(0 <= number <= NUMBER_MAX for number in numbers)
+    return 0 <= index <= NUMBER_MAX and 0 <= term <= NUMBER_MAX and (index == 0) == (term == 0)

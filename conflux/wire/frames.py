@@ -7,6 +7,7 @@ of another version, raises `MalformedFrame`: its receiver counts and drops it.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -16,8 +17,11 @@ from conflux.errors import MalformedFrame
 PROTOCOL_VERSION = 1
 NOBODY = "0" * 32  # the receiver of a greeting, whose identity isn't known yet
 NO_CLUSTER = "0" * 32
+ROUTES_KEPT = 256
 
-_PEER_HEADER = struct.Struct(">BB16s16s16sQ")
+_ID_DIGITS = 32
+
+_PEER_HEADER = struct.Struct(">BB48sQ")
 _CLIENT_HEADER = struct.Struct(">BB")
 
 
@@ -47,15 +51,8 @@ class Family:
 
     def encode_for_peer(self, message: object, *, cluster: str, sender: str, receiver: str, term: int = 0) -> bytes:
         """A frame between nodes."""
-        header = _PEER_HEADER.pack(
-            PROTOCOL_VERSION,
-            self._kinds[type(message)],
-            bytes.fromhex(cluster),
-            bytes.fromhex(sender),
-            bytes.fromhex(receiver),
-            term,
-        )
-        return header + self._encode(message)
+        kind, route = self._kinds[type(message)], _packed_route(cluster, sender, receiver)
+        return _PEER_HEADER.pack(PROTOCOL_VERSION, kind, route, term) + self._encode(message)
 
     def decode_from_client(self, frame: bytes) -> Any:
         """The message in a frame between a node and a client.
@@ -66,8 +63,7 @@ class Family:
         if len(frame) < _CLIENT_HEADER.size:
             raise MalformedFrame("shorter than its header")
         version, kind = _CLIENT_HEADER.unpack_from(frame)
-        _check_version(version)
-        return self._decode(kind, memoryview(frame)[_CLIENT_HEADER.size :])
+        return self._decode(version, kind, memoryview(frame)[_CLIENT_HEADER.size :])
 
     def decode_from_peer(self, frame: bytes) -> PeerFrame:
         """The message in a frame between nodes.
@@ -77,12 +73,13 @@ class Family:
         """
         if len(frame) < _PEER_HEADER.size:
             raise MalformedFrame("shorter than its header")
-        version, kind, cluster, sender, receiver, term = _PEER_HEADER.unpack_from(frame)
-        _check_version(version)
-        message = self._decode(kind, memoryview(frame)[_PEER_HEADER.size :])
-        return PeerFrame(cluster.hex(), sender.hex(), receiver.hex(), term, message)
+        version, kind, route, term = _PEER_HEADER.unpack_from(frame)
+        message = self._decode(version, kind, memoryview(frame)[_PEER_HEADER.size :])
+        return PeerFrame(*_route_of(route), term, message)
 
-    def _decode(self, kind: int, body: memoryview) -> Any:
+    def _decode(self, version: int, kind: int, body: memoryview) -> Any:
+        if version != PROTOCOL_VERSION:
+            raise MalformedFrame(f"protocol version {version}, not {PROTOCOL_VERSION}")
         decoder = self._decoders.get(kind)
         if decoder is None:
             raise MalformedFrame(f"kind {kind} is unknown")
@@ -92,6 +89,13 @@ class Family:
             raise MalformedFrame(str(error)) from error
 
 
-def _check_version(version: int) -> None:
-    if version != PROTOCOL_VERSION:
-        raise MalformedFrame(f"protocol version {version}, not {PROTOCOL_VERSION}")
+@lru_cache(maxsize=ROUTES_KEPT)
+def _packed_route(cluster: str, sender: str, receiver: str) -> bytes:
+    return bytes.fromhex(cluster + sender + receiver)
+
+
+@lru_cache(maxsize=ROUTES_KEPT)
+def _route_of(packed: bytes) -> tuple[str, str, str]:
+    """(cluster, sender, receiver): the same few stand in all frames of a node."""
+    text = packed.hex()
+    return text[:_ID_DIGITS], text[_ID_DIGITS : 2 * _ID_DIGITS], text[2 * _ID_DIGITS :]
