@@ -38,29 +38,25 @@ class Chores:
         self._snapshots = snapshots
         self._past = past
         self._backups = backups
-        self._due_s = 0.0  # not looked at before
-        self._next_s = 0.0  # but by then: one of them has something to do, or was not asked whether it has
+        self._not_before_s = 0.0
+        self.due_s = 0.0  # but by then: one of them has something to do, or was not asked whether it has
 
     def look_soon(self) -> None:
         """There is something new for one of them: look in this turn, or the next."""
-        self._due_s = self._next_s = 0.0
+        self._not_before_s = self.due_s = 0.0
 
     def turn(self, now_s: float) -> None:
         """A slice of each, if it is time."""
-        if now_s < self._due_s and not self.is_busy:
-            self._next_s = self._due_s
+        if now_s < self._not_before_s and not self.is_busy:
+            self.due_s = self._not_before_s
             return
         self._work(now_s)
         self.is_busy = (
             self._guard.has_work or self._state_hashes.has_work or self._snapshots.has_work or self._past.has_work
         )
         wait_s = STUCK_SECONDS if self._replica.is_stuck else self._guard.wait_s(now_s)
-        self._next_s = now_s + (min(wait_s, DISK_LOOK_SECONDS) if self._snapshots.waits else wait_s)
-        self._due_s = min(self._next_s, now_s + PAUSE_SECONDS)
-
-    def wait_s(self, now_s: float) -> float:
-        """How long until they are to be looked at."""
-        return max(0.0, self._next_s - now_s)
+        self.due_s = now_s + (min(wait_s, DISK_LOOK_SECONDS) if self._snapshots.waits else wait_s)
+        self._not_before_s = min(self.due_s, now_s + PAUSE_SECONDS)
 
     def _work(self, now_s: float) -> None:
         if not self._replica.is_stuck:

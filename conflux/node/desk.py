@@ -85,6 +85,8 @@ class Desk:
 
     def take_what_was_put_off(self) -> None:
         """Take what `take_call` did not, in its order."""
+        if not self._put_off:
+            return
         put_off, self._put_off = self._put_off, []
         for origin, message in put_off:
             self.take(origin, message)

@@ -150,7 +150,7 @@ class Founding:
 
     def greet(self, now_s: float) -> None:
         """Greet all others, when it is time."""
-        if self._links.wait_s(now_s) > 0:
+        if now_s < self._links.greets_at_s:
             return
         forming = not self.directory.formed
         if forming:
@@ -201,6 +201,8 @@ class Founding:
         """
         if frame.receiver != self.directory.self.identity:
             return False
+        if self._is_settled and frame.sender in self._others and frame.cluster == self._accepted_id:
+            return True
         if self._joining is not None and not self._is_let_in(self._joining, frame):
             return False
         if frame.cluster != self._accepted_id or frame.sender == frame.receiver:
@@ -300,6 +302,7 @@ class Founding:
         accepted = self.directory.accepted
         self._accepted_id = directories.cluster_id(accepted) if accepted else None
         self._others = set(self.membership().members) - {self.directory.self.identity}
+        self._is_settled = self.directory.formed and self._joining is None
 
     def _hello(self, *, answer_me: bool) -> Hello:
         """An answer never asks for one in turn: two nodes would greet each other without end."""

@@ -55,6 +55,10 @@ class Gate:
         node, desk, message = self._node, self._node.desk, frame.message
         assert node.replica is not None and desk.readers is not None
         assert node.guard is not None and node.snapshots is not None and node.chores is not None
+        if type(message) in RAFT_MESSAGES:
+            if not node.replica.is_stuck:
+                node.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))
+            return
         match message:
             case Forward(handle=handle, frame=inner):
                 desk.take_frame(FromPeer(frame.sender, handle), inner)
@@ -74,5 +78,3 @@ class Gate:
             case Hashes() | AskStateHash() | StateHashThere():
                 node.guard.hear(frame.sender, message)
                 node.chores.look_soon()
-            case _ if isinstance(message, RAFT_MESSAGES) and not node.replica.is_stuck:
-                node.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))

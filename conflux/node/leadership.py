@@ -106,13 +106,11 @@ class Leadership:
         if not raft.may_propose or not (self._waiting or self._deadline_passed()):
             return
         turn, pending = self._begin_entry()
-        while not turn.is_full:
-            if not self._waiting and turn.calls >= LARGE_CALLS:
-                self._take_more()  # an entry costs much, and the other half of what a client asks may be here by now
-            if not self._waiting:
-                break
+        while self._waiting and not turn.is_full:
             origin, request = self._waiting.take()
             self._judge(turn, pending, origin, request)
+            if not self._waiting and turn.calls >= LARGE_CALLS:
+                self._take_more()  # an entry costs much, and the other half of what a client asks may be here by now
         if turn.is_empty and not pending.expired and not self._deadline_passed():
             return
         raft.propose(self._end_entry(turn, pending))
@@ -198,14 +196,6 @@ class Leadership:
 
     def _judge(self, turn: Turn, pending: _Pending, origin: Origin, request: Request) -> None:
         match request:
-            case OpenSession():
-                session = turn.open_session()
-                if isinstance(session, Refusal):
-                    self._refuse(origin, request.request, session)
-                else:
-                    pending.opened.append((origin, SessionOpened(request.request, session)))
-            case CloseSession():
-                turn.close_session(request.session)
             case Perform():
                 judged = turn.perform(request)
                 if isinstance(judged, Refusal) and judged.code is Code.SESSION_EXPIRED:
@@ -216,6 +206,14 @@ class Leadership:
                     self._refuse(origin, request.request, judged)
                 else:
                     self._await(pending, origin, request, judged)
+            case OpenSession():
+                session = turn.open_session()
+                if isinstance(session, Refusal):
+                    self._refuse(origin, request.request, session)
+                else:
+                    pending.opened.append((origin, SessionOpened(request.request, session)))
+            case CloseSession():
+                turn.close_session(request.session)
 
     def _await(self, pending: _Pending, origin: Origin, request: Perform, judged: Judged) -> None:
         """Answer what is committed; let the rest wait for its entry: this turn's, or an earlier one's."""

@@ -36,8 +36,8 @@ class Links:
         self._untold: set[str] = set()  # dialled to be told something, and no link came about yet
         self._silent_since_s: dict[str, float] = {}  # dialled, and no link came about
         self._greeted_since_s: dict[str, float] = {}  # dialled, and our greetings are taken
+        self.greets_at_s = 0.0  # when the next greeting is due
         self._greeted_s = 0.0
-        self._next_greeting_s = 0.0
         for address in known.values():
             self.dial(address)
 
@@ -122,7 +122,7 @@ class Links:
     def greet_all(self, hello: Hello, now_s: float, *, forming: bool, lonely: bool) -> None:
         """Greet everyone; again soon while someone is missing, else now and then, since addresses change."""
         pause_s = GREETING_SECONDS_FORMING if forming else GREETING_SECONDS_MISSING if lonely else GREETING_SECONDS
-        self._next_greeting_s = now_s + pause_s
+        self.greets_at_s = now_s + pause_s
         self._keep(self._discovery.addresses()[: limits.PEERS_MAX - limits.MEMBERS_MAX])
         self._greeted_s = now_s
         for address in sorted(self._dialled):
@@ -171,11 +171,7 @@ class Links:
 
     def greet_soon(self) -> None:
         """There is news to tell: greet at the next occasion."""
-        self._next_greeting_s = 0.0
-
-    def wait_s(self, now_s: float) -> float:
-        """How long until the next greeting is due."""
-        return max(0.0, self._next_greeting_s - now_s)
+        self.greets_at_s = 0.0
 
 
 def _listed(addresses: list[str], *, peers: bool = False) -> str:

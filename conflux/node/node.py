@@ -54,6 +54,7 @@ from conflux.wire.peers import Candidate
 IDLE_COMMIT_SECONDS = 0.05  # idle for so long, the commit index is written down alone
 IDLE_HASH_SECONDS = 1.0  # and the state is hashed for `status`: not while the other nodes here still start
 ANNOUNCE_COMMIT_SECONDS = 0.002  # for so long, the next entry may carry the commit index: a message and a wake saved
+READS_LOOK_SECONDS = 0.02  # while a read waits
 WAIT_SECONDS_MAX = 1.0
 
 
@@ -227,26 +228,7 @@ class Node:
 
     def wait_s(self) -> float:
         """How long the owner may wait before the next turn if nothing comes in."""
-        now_s = self._clock.monotonic_s()
-        waits = [WAIT_SECONDS_MAX, self.links.wait_s(now_s)]
-        replica = self.replica
-        if replica is None:
-            settles_s = self.founding.settles_at_s()
-            if settles_s is not None and settles_s > now_s:
-                waits.append(settles_s - now_s)
-        elif self._is_busy:
-            waits.append(0.0)
-        else:
-            waits.append(replica.raft.ticks_to_timer() * TICK_S)
-            if self.chores is not None:
-                waits.append(self.chores.wait_s(now_s))
-            if self.desk.readers is not None and self.desk.readers.waits:
-                waits.append(0.02)
-            if self._owes_commit_since_s is not None and not replica.is_stuck:
-                waits.append(max(0.0, self._owes_commit_since_s + ANNOUNCE_COMMIT_SECONDS - now_s))
-            if replica.may_write_commit_index:
-                waits.append(max(0.0, self._idle_since_s + IDLE_COMMIT_SECONDS - now_s))
-        wait_s = min(waits)
+        wait_s = self._wait_s(self._clock.monotonic_s())
         self.ticker.end(wait_s)
         return wait_s
 
@@ -334,6 +316,26 @@ class Node:
 
     # -- inside: the turn ----------------------------------------------------------------------------------------
 
+    def _wait_s(self, now_s: float) -> float:
+        replica, due_s = self.replica, self.links.greets_at_s
+        if replica is None:
+            settles_s = self.founding.settles_at_s()
+            if settles_s is not None and now_s < settles_s < due_s:
+                due_s = settles_s
+            return min(max(0.0, due_s - now_s), WAIT_SECONDS_MAX)
+        if self._is_busy:
+            return 0.0
+        assert self.chores is not None and self.desk.readers is not None
+        due_s = min(due_s, self.chores.due_s)
+        if self._owes_commit_since_s is not None and not replica.is_stuck:
+            due_s = min(due_s, self._owes_commit_since_s + ANNOUNCE_COMMIT_SECONDS)
+        if replica.may_write_commit_index:
+            due_s = min(due_s, self._idle_since_s + IDLE_COMMIT_SECONDS)
+        wait_s = min(due_s - now_s, replica.raft.ticks_to_timer() * TICK_S, WAIT_SECONDS_MAX)
+        if self.desk.readers.waits:
+            wait_s = min(wait_s, READS_LOOK_SECONDS)
+        return max(0.0, wait_s)
+
     def _flush(self) -> None:
         assert self.replica is not None
         self.replica.flush()
@@ -343,20 +345,19 @@ class Node:
 
     def _serve(self, now_s: float) -> None:
         """Judge, fold, answer and tell."""
-        replica, readers, watchers = self.replica, self.desk.readers, self.desk.watchers
-        assert replica is not None and readers is not None and watchers is not None and self.chores is not None
-        self.chores.turn(now_s)
-        self._lead_when_ready(replica)
-        if self.desk.leadership is not None and not replica.is_stuck:
-            self.desk.leadership.turn()
-            self.desk.take_what_was_put_off()
+        replica, desk, chores = self.replica, self.desk, self.chores
+        assert replica is not None and desk.readers is not None and desk.watchers is not None and chores is not None
+        chores.turn(now_s)
+        if desk.leadership is None:
+            self._lead_when_ready(replica)
         if not replica.is_stuck:
+            if desk.leadership is not None:
+                desk.leadership.turn()
+                desk.take_what_was_put_off()
             self._announce_commit(replica.raft, now_s)
         self._flush()
-        readers.turn()
-        # A watcher that hears nothing looks for another node.
-        may_tell = not self.directory.removed and replica.refusal is None and not watchers.is_empty
-        more = may_tell and not self.founding.is_outside and watchers.turn(now_s)
+        desk.readers.turn()
+        more = not desk.watchers.is_empty and self._may_tell_watchers(replica) and desk.watchers.turn(now_s)
         self._is_busy = more or self._has_work(replica)
         progress = (replica.raft.log.last_index, replica.raft.commit_index)
         if progress != self._progress or self._is_busy:  # heartbeats are no work
@@ -366,7 +367,11 @@ class Node:
             if idle_s >= IDLE_HASH_SECONDS:
                 self.state_hashes.begin(replica.machine)
                 if self.state_hashes.has_work:
-                    self.chores.look_soon()
+                    chores.look_soon()
+
+    def _may_tell_watchers(self, replica: Replica) -> bool:
+        """False where its state may be wrong, or old: a watcher that hears nothing looks for another node."""
+        return replica.refusal is None and not self.directory.removed and not self.founding.is_outside
 
     def _look_at_chores(self) -> None:
         if self.chores is not None:
@@ -383,17 +388,18 @@ class Node:
             self._owes_commit_since_s = None
 
     def _has_work(self, replica: Replica) -> bool:
+        desk, chores = self.desk, self.chores
         return (
-            (self.desk.leadership is not None and self.desk.leadership.has_work and not replica.is_stuck)
+            (desk.leadership is not None and desk.leadership.has_work and not replica.is_stuck)
             or replica.is_behind
-            or (self.desk.readers is not None and self.desk.readers.has_work)
-            or (self.chores is not None and self.chores.is_busy)
+            or (chores is not None and chores.is_busy)
+            or (desk.readers is not None and desk.readers.has_work)
         )
 
     def _lead_when_ready(self, replica: Replica) -> None:
         """Take requests once this term's no-op is committed and everything is folded."""
         raft = replica.raft
-        if self.desk.leadership is not None or not raft.serves or replica.machine.index != raft.log.last_index:
+        if not raft.serves or replica.machine.index != raft.log.last_index:
             return
         if replica.refusal is not None:
             return

@@ -110,7 +110,7 @@ class Readers:
     @property
     def has_work(self) -> bool:
         """True while an encoding is being made."""
-        return any(encoding.slices is not None for encoding in self._encodings.values())
+        return bool(self._encodings) and any(encoding.slices is not None for encoding in self._encodings.values())
 
     @property
     def waits(self) -> bool:

@@ -178,10 +178,10 @@ class Replica:
 
     def flush(self) -> None:
         """Carry out all effects, those that come of carrying them out too."""
-        if self.is_stuck and not self._try_again():
+        if self.disk_full is not None and not self._try_again():
             return
-        while effects := self.raft.take_effects():
-            self._effects.extend(effects)
+        while self.raft.has_news:
+            self._effects.extend(self.raft.take_effects())
             if not self._carry_out():
                 return
 
@@ -191,7 +191,7 @@ class Replica:
             return
         now_s = self._clock.monotonic_s()
         deadline_s = now_s + seconds_max
-        while self.is_behind:
+        while True:
             entry = self._next_entry()
             machine = self._observer.folded_already(entry.index) or self._fold(entry)
             if machine is None:
@@ -202,7 +202,7 @@ class Replica:
             began_s, now_s = now_s, self._clock.monotonic_s()
             if now_s - began_s > self.slowness.bearable_s:
                 self.slowness.note("the reducer, on one entry,", now_s - began_s)
-            if now_s >= deadline_s:
+            if now_s >= deadline_s or not self.is_behind:
                 return
 
     def fail(self, error: ConfluxError, successor: str | None = None) -> None:
@@ -257,20 +257,22 @@ class Replica:
 
     def _carry_out(self) -> bool:
         """Carry out what waits, in order. False where the disk was full in the middle."""
-        while self._effects:
-            effect = self._effects[0]
-            if isinstance(effect, Persist) and not self._persist(effect):
-                return False
-            self._effects.popleft()
-            if isinstance(effect, Persist):
-                self.raft.persisted(effect.term, effect.last_index)
-                if effect.entries:
-                    self._observer.appended(effect.last_index)
-                if self._disk_is_slow:
-                    self._disk_is_slow = False
-                    self.raft.step_down()
-            else:
+        effects = self._effects
+        while effects:
+            effect = effects[0]
+            if not isinstance(effect, Persist):
+                effects.popleft()
                 self._do(effect)
+                continue
+            if not self._persist(effect):
+                return False
+            effects.popleft()
+            self.raft.persisted(effect.term, effect.last_index)
+            if effect.entries:
+                self._observer.appended(effect.last_index)
+            if self._disk_is_slow:
+                self._disk_is_slow = False
+                self.raft.step_down()
         return True
 
     def _do(

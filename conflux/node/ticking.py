@@ -27,15 +27,17 @@ class Ticker:
         """A turn begins: take note of how long the loop was away."""
         gap_s = now_s - self._turn_began_s - self._planned_s
         self._turn_began_s = now_s
-        self.longest_gap_s = max(self.longest_gap_s, gap_s)
+        if gap_s > self.longest_gap_s:
+            self.longest_gap_s = gap_s
         if gap_s > self._heartbeat_s:
             self.stalls += 1
-        blocked_s = max(0.0, gap_s - self._heartbeat_s)
-        self._ticked_s += blocked_s  # as if that time had not been
+            self._ticked_s += gap_s - self._heartbeat_s  # as if that time had not been
 
     def take(self, now_s: float) -> int:
         """The ticks that are due; to be called once the waiting messages are stepped."""
-        ticks = max(0, int((now_s - self._ticked_s) / TICK_S))
+        ticks = int((now_s - self._ticked_s) / TICK_S)
+        if ticks <= 0:
+            return 0
         self._ticked_s += ticks * TICK_S
         return ticks
 

@@ -112,6 +112,10 @@ class Step:
         if self.log_time_us >= self._sweep_us:
             self._sweep()
 
+    def knows_point_at(self, revision: int) -> bool:
+        """True where the machine that this begins with knows a hash point at a revision."""
+        return self._machine.point_at(revision) is not None
+
     def open_session(self, seconds: int) -> int:
         """Open a session and give its id."""
         new = session_id(self.index, self._opened)

@@ -1,7 +1,7 @@
 """`SessionTable`: all sessions, as one immutable value. A machine is kept for each uncommitted entry, and each has one.
 
-Every entry changes one. Two levels, of which one bucket is copied, take less than a microsecond for it, with one session
-as with ten thousand; pyrsistent's map takes 41 with so many, and 11 to find one.
+Every entry changes one. Two levels, of which one bucket is copied, take less than a microsecond for it, with one
+session as with ten thousand; pyrsistent's map takes 41 with so many, and 11 to find one.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ class Turn:
         self._looked_s = clock()
         self.slowest = ("", 0.0)  # the method that took longest here, and its seconds
         self._deadline_s = self._looked_s + limits.TURN_JUDGE_SECONDS_MAX
-        self._agreed = agreed if agreed and machine.point_at(agreed.revision) else None
+        self._agreed = agreed
 
     @property
     def is_empty(self) -> bool:
@@ -137,7 +137,7 @@ class Turn:
         if session is None:
             return Refusal(Code.SESSION_EXPIRED, "the session has expired or was closed")
         end = request.first_sequence + len(request.calls)
-        known = session.answers(request.first_sequence, end)
+        known = session.answers(request.first_sequence, end) if request.first_sequence < session.next_sequence else []
         if end <= session.next_sequence:
             return Judged(known)
         if request.first_sequence > session.next_sequence:
@@ -197,7 +197,9 @@ class Turn:
     def _log_state_hash(self) -> None:
         """A hash that a majority has goes into the log, with whatever entry comes next."""
         agreed, step = self._agreed, self._step
-        if self._records and agreed is not None and agreed.state_hash and agreed.revision > step.hash_logged:
+        if agreed is None or agreed.revision <= step.hash_logged or not (self._records and agreed.state_hash):
+            return
+        if step.knows_point_at(agreed.revision):
             self._records.append(StateHash(agreed.revision, agreed.state_hash))
             step.hash_logged = agreed.revision
 
