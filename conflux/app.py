@@ -173,6 +173,7 @@ def now() -> float:
     Raises:
         RuntimeError: called outside a method. A reducer has no clock: let the method put the time into the action.
     """
-    if inside.log_time_s is None:
+    log_time_s = inside().log_time_s
+    if log_time_s is None:
         raise RuntimeError("conflux.now() is log time, which only a method can ask for")
-    return inside.log_time_s
+    return log_time_s

@@ -6,19 +6,32 @@ import signal
 import threading
 
 
-class Inside(threading.local):
+class Inside:
     """What a thread knows while it runs a method or a reducer."""
 
-    log_time_s: float | None = None
-    busy: bool = False
+    __slots__ = ("busy", "log_time_s")
+
+    def __init__(self) -> None:
+        self.log_time_s: float | None = None
+        self.busy = False
 
 
-inside = Inside()
+class _Threads(threading.local):
+    def __init__(self) -> None:
+        self.inside = Inside()
+
+
+_threads = _Threads()
+
+
+def inside() -> Inside:
+    """What this thread knows. Whoever runs many methods asks once: to find a thread's own takes as long as a method."""
+    return _threads.inside
 
 
 def inside_user_code() -> bool:
     """True while this thread runs a method or a reducer."""
-    return inside.busy
+    return _threads.inside.busy
 
 
 def let_ctrl_c_through(error: BaseException) -> None:
@@ -31,10 +44,12 @@ def let_ctrl_c_through(error: BaseException) -> None:
 class user_code:
     """Mark this thread as running methods or reducers."""
 
-    __slots__ = ("_before",)
+    __slots__ = ("_before", "_inside")
 
-    def __enter__(self) -> None:
-        self._before, inside.busy = inside.busy, True
+    def __enter__(self) -> Inside:
+        self._inside = here = _threads.inside
+        self._before, here.busy = here.busy, True
+        return here
 
     def __exit__(self, *exception: object) -> None:
-        inside.busy = self._before
+        self._inside.busy = self._before

@@ -32,7 +32,7 @@ from conflux.errors import (
     Unreachable,
 )
 from conflux.transport.keys import ClusterKey
-from conflux.usercode import inside
+from conflux.usercode import inside_user_code
 from conflux.wire.clients import (
     BackUp,
     BackupReady,
@@ -345,7 +345,7 @@ class Client:
     def _check_open(self) -> None:
         if self._closed:
             raise Closed("the client is closed")
-        if inside.busy:
+        if inside_user_code():
             raise ConfluxError("a method or reducer must not use a client: it would wait for itself")
 
 

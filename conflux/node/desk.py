@@ -93,7 +93,11 @@ class Desk:
 
     def take(self, origin: Origin, message: Any) -> None:
         """Take a client's message."""
-        if self._node.chores is not None and not isinstance(message, Perform):
+        if type(message) is Perform:
+            if self.leadership is not None:  # whoever leads is a member that serves
+                self.leadership.take(origin, message)
+                return
+        elif self._node.chores is not None:
             self._node.chores.look_soon()
         match message:
             case AskStatus():

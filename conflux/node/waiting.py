@@ -53,4 +53,4 @@ def _weight(request: Request) -> tuple[int, int]:
     """(calls, bytes of their arguments); a request without calls counts as one."""
     if not isinstance(request, Perform):
         return 1, 0
-    return len(request.calls), sum(len(arguments) for _, arguments in request.calls)
+    return len(request.calls), sum([len(arguments) for _, arguments in request.calls])

@@ -18,22 +18,16 @@ class Configurations:
     Args:
         base: the one in force at `base_index`: what is before it is committed.
         later: (index of its entry, configuration) of those that the log holds behind it, ascending.
+
+    Attributes:
+        current: the one in force.
+        newest_index: of the entry that holds it; where the log holds none, the base's index.
     """
 
     def __init__(
         self, base: Configuration, base_index: int = 0, later: Iterable[tuple[int, Configuration]] = ()
     ) -> None:
-        self._all = [(base_index, base), *later]
-
-    @property
-    def current(self) -> Configuration:
-        """The one in force."""
-        return self._all[-1][1]
-
-    @property
-    def newest_index(self) -> int:
-        """Index of the entry that holds the one in force; where the log holds none, the base's index."""
-        return self._all[-1][0]
+        self._keep([(base_index, base), *later])
 
     def at(self, index: int) -> Configuration:
         """The one in force once entries up to `index`, not before the base, are in the log."""
@@ -46,21 +40,25 @@ class Configurations:
     def append(self, index: int, configuration: Configuration) -> None:
         """The entry at `index`, the log's new last, holds a configuration."""
         invariant(index > self.newest_index, "a configuration follows the one before it")
-        self._all.append((index, configuration))
+        self._keep([*self._all, (index, configuration)])
 
     def truncate(self, first: int) -> bool:
         """Entries from `first` on are gone. True where another configuration is in force now (G3)."""
         kept = [each for each in self._all if each[0] < first]
         invariant(bool(kept), "the snapshot's configuration is committed and stays")
         changed = len(kept) < len(self._all)
-        self._all = kept
+        self._keep(kept)
         return changed
 
     def compact(self, index: int) -> None:
         """A snapshot includes everything up to `index`."""
         if index > self._all[0][0]:
-            self._all = [(index, self.at(index)), *(each for each in self._all if each[0] > index)]
+            self._keep([(index, self.at(index)), *(each for each in self._all if each[0] > index)])
 
     def reset(self, index: int, configuration: Configuration) -> None:
         """A snapshot takes the place of the whole log."""
-        self._all = [(index, configuration)]
+        self._keep([(index, configuration)])
+
+    def _keep(self, configurations: list[tuple[int, Configuration]]) -> None:
+        self._all = configurations
+        self.newest_index, self.current = configurations[-1]

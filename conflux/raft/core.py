@@ -136,7 +136,7 @@ class Raft:
 
     @property
     def is_voter(self) -> bool:
-        return self.identity in self.configuration.voters
+        return self.identity in self.configurations.current.voters
 
     @property
     def may_propose(self) -> bool:

@@ -21,12 +21,10 @@ def check_persist(
     Args:
         term_at: the term of the entry at an index of the log, or of the snapshot at its index.
     """
-    invariant(after.term >= before.term, "the term never goes back")
-    invariant(after.term <= limits.NUMBER_MAX, "terms stay far from a wrap")
-    invariant(
-        after.term > before.term or before.vote is None or after.vote == before.vote,
-        "a vote is never changed within its term",
-    )
+    if after.term != before.term or after.vote != before.vote:
+        invariant(after.term >= before.term, "the term never goes back")
+        invariant(after.term <= limits.NUMBER_MAX, "terms stay far from a wrap")
+        invariant(after.term > before.term or before.vote is None, "a vote is never changed within its term")
     if entries:
         _check_entries(before, after, last_index, entries, term_at)
     last_index = entries[-1].index if entries else last_index

@@ -31,7 +31,7 @@ from conflux.store.records import (
     members_changed,
 )
 from conflux.store.session import Segment, Session
-from conflux.usercode import inside, let_ctrl_c_through, user_code
+from conflux.usercode import Inside, let_ctrl_c_through, user_code
 from conflux.wire import values
 from conflux.wire.clients import Code, Outcome, Perform, Rejection
 from conflux.wire.peers import HashedPoint
@@ -164,7 +164,7 @@ class Turn:
 
     def finish(self) -> tuple[bytes, Machine]:
         """The entry's payload, and the machine once it is applied."""
-        self._look(self._clock())
+        self._is_full_by(self._clock())  # which notes how long the last method took
         self._log_state_hash()
         header = Header(
             app_version=self._app.version,
@@ -183,16 +183,12 @@ class Turn:
         self._looked_s = now_s
 
     def _is_full_by(self, now_s: float) -> bool:
-        self._look(now_s)
-        return (
-            self._calls >= limits.TURN_RECORDS_MAX or self._bytes >= limits.TURN_BYTES_MAX or now_s >= self._deadline_s
-        )
-
-    def _look(self, now_s: float) -> None:
-        """Between two looks one method ran: note the one that took longest."""
         took_s, self._looked_s = now_s - self._looked_s, now_s
-        if took_s > self.slowest[1]:
+        if took_s > self.slowest[1]:  # between two looks one method ran
             self.slowest = (self._running, took_s)
+        return (
+            now_s >= self._deadline_s or self._calls >= limits.TURN_RECORDS_MAX or self._bytes >= limits.TURN_BYTES_MAX
+        )
 
     def _log_state_hash(self) -> None:
         """A hash that a majority has goes into the log, with whatever entry comes next."""
@@ -231,15 +227,15 @@ class Turn:
         return plan
 
     def _run(self, session: Session, request: Perform, plan: list[_Planned]) -> Segment | None:
-        step, judge, is_full = self._step, self._judge, self._is_full_by
+        step, judge, is_full, clock = self._step, self._judge, self._is_full_by, self._clock
         first_sequence, first_revision = session.next_sequence, step.revision + 1
         outcomes: list[Outcome] = []
-        with user_code():
+        with user_code() as inside:
             for name, function, arguments in plan:
-                if is_full(self._clock()) and self._calls:  # a turn with nothing in it runs one, to get on at all
+                if is_full(clock()) and self._calls:  # a turn with nothing in it runs one, to get on at all
                     break
                 self._running = name
-                outcomes.append(None if function is None else judge(function, arguments))
+                outcomes.append(None if function is None else judge(function, arguments, inside))
                 self._calls += 1
         if not outcomes:
             return None
@@ -256,7 +252,7 @@ class Turn:
             first_revision=first_revision,
         )
 
-    def _judge(self, function: Callable[..., Any], arguments: list[Any]) -> Outcome:
+    def _judge(self, function: Callable[..., Any], arguments: list[Any], inside: Inside) -> Outcome:
         """Run one method, and the reducer on what it returns: the state moves, or the call is rejected."""
         step = self._step
         inside.log_time_s = self._log_time_s

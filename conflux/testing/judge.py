@@ -133,14 +133,15 @@ class Judge:
 
     def _perform(self, state: Any, call: Call, header: Header) -> tuple[Outcome, Any]:
         """What the method says in this state, and the state after it."""
-        inside.log_time_s = header.log_time_us / 1e6
+        here = inside()
+        here.log_time_s = header.log_time_us / 1e6
         try:
             action = self.app.methods[call.method](state, *call.args)
         except BaseException as error:
             let_ctrl_c_through(error)
             action = error
         finally:
-            inside.log_time_s = None
+            here.log_time_s = None
         if action is None:
             return None, state
         if isinstance(action, BaseException):

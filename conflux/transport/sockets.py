@@ -25,6 +25,7 @@ _READABLE = int(zmq.POLLIN)
 KEEPALIVE_SECONDS = 10
 KEEPALIVE_PROBES = 3
 SOCKETS_MAX = 4 * limits.PEERS_MAX
+ASKED_MAX = 4  # messages behind which a socket is asked whether it has more
 TERMINATE_SECONDS_MAX = 0.5
 
 
@@ -100,15 +101,16 @@ def connect_with(socket: Socket, pair: KeyPair, server_public: bytes) -> None:
 def drain_router(socket: Socket, messages_max: int) -> tuple[list[tuple[bytes, bytes]], int]:
     """(routing id, frame) of up to `messages_max` waiting messages, and how many of them were malformed and left out.
 
-    No `poll` before each: the last `recv` fails instead, unless there was just one message, as mostly: an error costs
-    more than a question. The parts of a message arrive together, so only the first `recv` can fail.
+    Whether there is one more is asked after the first few only: mostly there are no more than those, and an error costs
+    more than a question; behind many the last `recv` fails. The parts of a message arrive together, so only the first
+    `recv` can fail.
     """
     messages: list[tuple[bytes, bytes]] = []
     malformed = 0
     recv, getsockopt = socket.recv, socket.getsockopt
     try:
         for number in range(messages_max):
-            if number == 1 and is_empty(socket):
+            if 0 < number <= ASKED_MAX and is_empty(socket):
                 break
             routing_id = recv(zmq.NOBLOCK)
             frame = recv(zmq.NOBLOCK)
@@ -128,7 +130,7 @@ def drain_dealer(socket: Socket, messages_max: int) -> tuple[list[bytes], int]:
     malformed = 0
     try:
         for number in range(messages_max):
-            if number == 1 and is_empty(socket):
+            if 0 < number <= ASKED_MAX and is_empty(socket):
                 break
             frame = socket.recv(zmq.NOBLOCK)
             if socket.getsockopt(zmq.RCVMORE) or len(frame) > limits.FRAME_BYTES_MAX:
