@@ -6,7 +6,6 @@ line of JSON on its standard output, and from then on speaks only through its lo
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from conflux.app import load_app
 from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.discovery.local import NODE_LOG, Runtime
 from conflux.errors import ConfluxError
+from conflux.node import collector
 from conflux.node.addresses import dialled_here
 from conflux.node.loop import Loop
 from conflux.node.node import Node
@@ -33,7 +33,6 @@ from conflux.transport.zeromq import ZeroMQChannel
 
 LOG_BYTES_MAX = 4 * 1024 * 1024
 LOG_FILES_KEPT = 3
-COLLECTOR_THRESHOLDS = (20_000, 20, 50)  # objects made and not freed, and how often each elder generation is spared
 
 _log = logging.getLogger("conflux.node")
 
@@ -95,7 +94,7 @@ def main() -> int:
     runtime.save(directory)
     _answer({"pid": runtime.pid, "endpoint": runtime.endpoint, "identity": runtime.identity})
     _speak_through(directory / NODE_LOG)
-    _calm_the_collector()
+    collector.calm_for_good()
     _log.info("node %s (%s) listens on %s", spec.label, runtime.identity[:8], runtime.endpoint)
     if spec.archive is not None:
         _log.info("what is cut of the log is kept in %s", Path(spec.archive) / spec.label)
@@ -150,13 +149,6 @@ def _discovery(spec: NodeSpec, key: ClusterKey | None, address: str) -> Discover
         cluster=spec.cluster, fingerprint=fingerprint, identity=spec.identity, address=address, label=spec.label
     )
     return CombinedDiscovery(static, mdns)
-
-
-def _calm_the_collector() -> None:
-    """What is there now stays; and what an action makes is freed by counting, so looking for cycles can wait."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _tell_role(change: RoleChanged) -> None:

@@ -17,7 +17,6 @@ from conflux.app import App
 from conflux.errors import ConfluxError, Diverged, MalformedValue
 from conflux.raft.entry import Entry
 from conflux.store import development, records
-from conflux.store.collector import spare
 from conflux.store.dumps import copied, encoder_of
 from conflux.store.hash_points import HashPoint
 from conflux.store.membership import NOBODY, Membership
@@ -186,7 +185,6 @@ class Step:
             earlier = (*earlier, point)[-limits.HASH_POINTS_KEPT + 1 :]
             encode = encoder_of(self._app)
             point, since = HashPoint(self.revision, self.state, encode, index=self.index, log_hash=log_hash), 0
-        spare(self.state)
         return Machine(
             index=self.index,
             term=self.term,
