@@ -73,7 +73,7 @@ UNREACHABLE: dict[tuple[str, str], str] = {
     ("node/snapshot_work.py", "case SnapshotGone():"): LAST_OF_ALL,
     ("node/status.py", "if self._next is not None:"): "it was begun in the line before; for mypy",
     ("node/watchers.py", "if first <= self._index:"): "a revision that was folded is in an entry that was",
-    ("raft/replication.py", "if progress.next_index <= log.last_index:"): (
+    ("raft/replication.py", "if first <= log.last_index:"): (
         "a leader probes from its no-op at most, so there is always an entry to send; kept for when a log begins later"
     ),
     ("raft/sanity.py", "case VoteReply() | TimeoutNow():"): LAST_OF_ALL,

@@ -21,7 +21,6 @@ from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
 from conflux.client.watching import WatchFeed, Watching
 from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, NotReady, OptionsError
-from conflux.node import collector
 from conflux.node.clock import SystemClock
 from conflux.node.dispatcher import Dispatcher
 from conflux.node.local import LocalCaller
@@ -72,9 +71,6 @@ class Conflux:
     """A node of a cluster. Its loop has a thread of its own; every method may be called from any thread.
 
     The constructor never waits: a cluster forms once all its nodes are there, and `perform` waits for its leader.
-
-    Where the program left the thresholds of Python's `gc` as they were, they are raised: to look at a state's large
-    vectors every few hundred objects would take more time than the actions.
 
     Args:
         app: methods and reducer; or give `methods` and `reduce`.
@@ -141,7 +137,6 @@ class Conflux:
         self._loop = Loop(self._node, self._caller)
         self._closed = False
         self._listen()
-        collector.calm()
         self._loop.start()
 
     def __enter__(self) -> Conflux:

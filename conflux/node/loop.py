@@ -6,6 +6,7 @@ import logging
 import threading
 
 from conflux.errors import Closed
+from conflux.node import collector
 from conflux.node.leaving import hand_over_before_leaving
 from conflux.node.local import LocalCaller
 from conflux.node.node import Node
@@ -30,7 +31,8 @@ class Loop:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Turn the node in a thread of its own."""
+        """Turn the node in a thread of its own, within a program."""
+        collector.calm()
         self._thread = threading.Thread(target=self.run, name=f"conflux-{self._node.directory.self.label}", daemon=True)
         self._thread.start()
 

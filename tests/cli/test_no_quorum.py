@@ -100,6 +100,8 @@ def test_a_call_that_was_sent_and_not_answered_in_time_is_status_6(new_cluster, 
     ran = cluster.run("perform", "slow", "2", "--timeout", "1", "--json")
     assert (ran.status, ran.out) == (6, "")
     assert (ran.error["error"], ran.error["exit_status"], ran.error["retryable"]) == ("OutcomeUnknown", 6, True)
+    # While the node still sleeps the next call is not even sent: that is another status.
+    wait_until(lambda: cluster.run("state", "--json").json["state"] == [{"slept": "2"}])
     ran = cluster.run("perform", "slow", "2", "--timeout", "1")
     assert (ran.status, ran.err.count("\n")) == (6, 1) and "Look at the state" in ran.err
     wait_until(lambda: cluster.run("state", "--json").json["state"] == [{"slept": "2"}] * 2)  # both were applied
