@@ -37,6 +37,7 @@ from conflux.wire.clients import Code, Outcome, Perform, Rejection
 from conflux.wire.peers import HashedPoint
 
 INTERNAL_TYPE_PREFIX = "@@conflux/"
+_INTERNAL_TYPE_PREFIX = INTERNAL_TYPE_PREFIX.encode()
 NO_REQUEST = 0  # clients count theirs from 1
 
 _Planned: TypeAlias = tuple[str, Callable[..., Any] | None, list[Any]]  # name, method (None: a void), arguments
@@ -109,7 +110,8 @@ class Turn:
     @property
     def is_full(self) -> bool:
         """True once a bound of the turn is reached: what is left waits for the next one."""
-        return self._is_full_by(self._clock())
+        is_late = self._look(self._running)
+        return is_late or self._calls >= limits.TURN_RECORDS_MAX or self._bytes >= limits.TURN_BYTES_MAX
 
     def open_session(self, seconds: int = limits.SESSION_SECONDS) -> int | Refusal:
         """Open a session. A full table takes no new one and drops no live one."""
@@ -164,7 +166,7 @@ class Turn:
 
     def finish(self) -> tuple[bytes, Machine]:
         """The entry's payload, and the machine once it is applied."""
-        self._is_full_by(self._clock())  # which notes how long the last method took
+        self._look("")
         self._log_state_hash()
         header = Header(
             app_version=self._app.version,
@@ -182,13 +184,14 @@ class Turn:
         self._deadline_s += now_s - self._looked_s
         self._looked_s = now_s
 
-    def _is_full_by(self, now_s: float) -> bool:
+    def _look(self, next_method: str) -> bool:
+        """Look at the clock: between two looks one method ran at most. True once the turn's time is over."""
+        now_s = self._clock()
         took_s, self._looked_s = now_s - self._looked_s, now_s
-        if took_s > self.slowest[1]:  # between two looks one method ran
+        if took_s > self.slowest[1]:
             self.slowest = (self._running, took_s)
-        return (
-            now_s >= self._deadline_s or self._calls >= limits.TURN_RECORDS_MAX or self._bytes >= limits.TURN_BYTES_MAX
-        )
+        self._running = next_method
+        return now_s >= self._deadline_s
 
     def _log_state_hash(self) -> None:
         """A hash that a majority has goes into the log, with whatever entry comes next."""
@@ -203,12 +206,13 @@ class Turn:
         """What is to be run; refused as a whole where a call could not run in any state."""
         plan: list[_Planned] = []
         methods = self._app.methods
-        fitting = ("", 0)  # the method and the number of arguments that were looked at last: as a rule all are the same
+        function, before, fitting = None, "", 0  # the method that was looked at last, and how many arguments fitted
         for sequence, (name, packed) in enumerate(calls, first_sequence):
             if not name:
                 plan.append(("", None, []))
                 continue
-            function = methods.get(name)
+            if name != before:  # as a rule all are the same
+                function, before, fitting = methods.get(name), name, -1
             if function is None:
                 known = ", ".join(sorted(methods))
                 return Refusal(Code.UNKNOWN_METHOD, f"there is no method {name!r}: the app has {known}", sequence)
@@ -218,23 +222,24 @@ class Turn:
                 return Refusal(Code.BAD_ARGUMENTS, str(error), sequence)
             if type(arguments) is not list:
                 return Refusal(Code.BAD_ARGUMENTS, f"{name}: arguments are a list", sequence)
-            if (name, len(arguments)) != fitting:
+            if len(arguments) != fitting:
                 problem = arguments_problem(function, len(arguments))
                 if problem:
                     return Refusal(Code.BAD_ARGUMENTS, f"{name}: {problem}", sequence)
-                fitting = (name, len(arguments))
+                fitting = len(arguments)
             plan.append((name, function, arguments))
         return plan
 
     def _run(self, session: Session, request: Perform, plan: list[_Planned]) -> Segment | None:
-        step, judge, is_full, clock = self._step, self._judge, self._is_full_by, self._clock
+        step, judge, look = self._step, self._judge, self._look
         first_sequence, first_revision = session.next_sequence, step.revision + 1
         outcomes: list[Outcome] = []
+        room, bytes_max = limits.TURN_RECORDS_MAX - self._calls, limits.TURN_BYTES_MAX
         with user_code() as inside:
-            for name, function, arguments in plan:
-                if is_full(clock()) and self._calls:  # a turn with nothing in it runs one, to get on at all
-                    break
-                self._running = name
+            for name, function, arguments in plan[:room]:
+                is_late = look(name)
+                if (is_late or self._bytes >= bytes_max) and self._calls:
+                    break  # a turn with nothing in it runs one, to get on at all
                 outcomes.append(None if function is None else judge(function, arguments, inside))
                 self._calls += 1
         if not outcomes:
@@ -267,10 +272,12 @@ class Turn:
             inside.log_time_s = None  # a reducer has no clock
         if action is None:
             return None
-        if isinstance(action, BaseException):
+        if type(action) is not dict and isinstance(action, BaseException):
             return self._rejected(action)
         try:
-            packed = _encode_action(action)
+            packed = values.encode(action)
+            if _INTERNAL_TYPE_PREFIX in packed:
+                _refuse_internal_type(action)
         except BaseException as error:  # MalformedValue, or what an object of the user's raises when it is looked at
             let_ctrl_c_through(error)
             return self._rejected(error)
@@ -293,12 +300,10 @@ class Turn:
         return Rejection(type(error).__name__[: limits.METHOD_NAME_BYTES_MAX], message, by_reducer)
 
 
-def _encode_action(action: Any) -> bytes:
-    if type(action) is dict:
-        kind = action.get("type")
-        if type(kind) is str and kind.startswith(INTERNAL_TYPE_PREFIX):
-            raise MalformedValue(f"an action's type must not begin with {INTERNAL_TYPE_PREFIX}")
-    return values.encode(action)
+def _refuse_internal_type(action: Any) -> None:
+    kind = action.get("type") if type(action) is dict else None
+    if type(kind) is str and kind.startswith(INTERNAL_TYPE_PREFIX):
+        raise MalformedValue(f"an action's type must not begin with {INTERNAL_TYPE_PREFIX}")
 
 
 @lru_cache(maxsize=1024)
