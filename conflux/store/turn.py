@@ -234,7 +234,7 @@ class Turn:
         step, judge, look = self._step, self._judge, self._look
         first_sequence, first_revision = session.next_sequence, step.revision + 1
         outcomes: list[Outcome] = []
-        room, bytes_max = limits.TURN_RECORDS_MAX - self._calls, limits.TURN_BYTES_MAX
+        room, bytes_max = max(0, limits.TURN_RECORDS_MAX - self._calls), limits.TURN_BYTES_MAX
         with user_code() as inside:
             for name, function, arguments in plan[:room]:
                 is_late = look(name)

@@ -422,6 +422,16 @@ def test_a_request_that_finds_a_full_turn_waits_whole_for_the_next(leader, monke
     assert outcomes_of(judged) == [added(0)] and (judged.rest.first_sequence, len(judged.rest.calls)) == (0, 2)
 
 
+def test_a_turn_with_more_in_it_than_its_limit_runs_nothing_of_a_request(leader, monkeypatch):
+    session = leader.open_session()
+    turn = leader.turn()
+    for _ in range(3):
+        turn.open_session()
+    monkeypatch.setattr(limits, "TURN_RECORDS_MAX", 1)
+    judged = turn.perform(perform(session, 0, *[("add", n) for n in range(5)]))
+    assert outcomes_of(judged) == [] and len(judged.rest.calls) == 5
+
+
 def test_a_turn_makes_headway_however_long_the_arguments_take_to_read(leader):
     session = leader.open_session()
     for _ in range(3):  # each turn finds its time over before the first call
