@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from conflux.app import App
-from conflux.store import machine, turn
+from conflux.store import hash_points, machine, turn
 from conflux.testing.workload import DrawCall
 from conflux.wire import states, values
-from tests.teeth.hunts import Nodes
+from tests.node import test_guard
+from tests.teeth.hunts import Case, Nodes
 from tests.teeth.mutant import mutant
 
 
@@ -147,3 +148,21 @@ def the_reducer_draws_lots(patch: pytest.MonkeyPatch) -> None:
 def the_reducer_changes_the_state_that_it_is_given(patch: pytest.MonkeyPatch) -> None:
     """A reduction of what is not committed changes the committed state."""
     let_tuples_through(patch)
+
+
+@mutant(
+    "determinism",
+    codes="A14",
+    hunt=Case(test_guard.test_a_reducer_that_changes_its_state_is_found_out_at_a_hash_point, (1,)),
+    quick=True,
+)
+def a_list_passes_for_what_nobody_can_change(patch: pytest.MonkeyPatch) -> None:
+    """A state is hashed once, though there is something in it that a reducer could change later."""
+    whole = hash_points.HashPoint.work
+
+    def work(self):
+        more = whole(self)
+        self.is_frozen = True
+        return more
+
+    patch.setattr(hash_points.HashPoint, "work", work)
