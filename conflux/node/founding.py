@@ -201,8 +201,13 @@ class Founding:
         """
         if frame.receiver != self.directory.self.identity:
             return False
-        if self._is_settled and frame.sender in self._others and frame.cluster == self._accepted_id:
-            return True
+        if (
+            frame.sender in self._others
+            and frame.cluster == self._accepted_id
+            and self.directory.formed
+            and self._joining is None
+        ):
+            return True  # as nearly always: what follows is for frames that change who is known
         if self._joining is not None and not self._is_let_in(self._joining, frame):
             return False
         if frame.cluster != self._accepted_id or frame.sender == frame.receiver:
@@ -302,7 +307,6 @@ class Founding:
         accepted = self.directory.accepted
         self._accepted_id = directories.cluster_id(accepted) if accepted else None
         self._others = set(self.membership().members) - {self.directory.self.identity}
-        self._is_settled = self.directory.formed and self._joining is None
 
     def _hello(self, *, answer_me: bool) -> Hello:
         """An answer never asks for one in turn: two nodes would greet each other without end."""
