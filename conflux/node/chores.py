@@ -39,7 +39,7 @@ class Chores:
         self._past = past
         self._backups = backups
         self._not_before_s = 0.0
-        self.due_s = 0.0  # but by then: one of them has something to do, or was not asked whether it has
+        self.due_s = 0.0  # by then one of them has something to do, or was not asked for too long whether it has
 
     def look_soon(self) -> None:
         """There is something new for one of them: look in this turn, or the next."""

@@ -37,7 +37,7 @@ from conflux.wire.clients import Code, Outcome, Perform, Rejection
 from conflux.wire.peers import HashedPoint
 
 INTERNAL_TYPE_PREFIX = "@@conflux/"
-_INTERNAL_TYPE_PREFIX = INTERNAL_TYPE_PREFIX.encode()
+_PACKED_PREFIX = INTERNAL_TYPE_PREFIX.encode()
 NO_REQUEST = 0  # clients count theirs from 1
 
 _Planned: TypeAlias = tuple[str, Callable[..., Any] | None, list[Any]]  # name, method (None: a void), arguments
@@ -276,7 +276,7 @@ class Turn:
             return self._rejected(action)
         try:
             packed = values.encode(action)
-            if _INTERNAL_TYPE_PREFIX in packed:
+            if _PACKED_PREFIX in packed:
                 _refuse_internal_type(action)
         except BaseException as error:  # MalformedValue, or what an object of the user's raises when it is looked at
             let_ctrl_c_through(error)
