@@ -115,7 +115,8 @@ class Node:
         self._initial = Machine.initial(app)
         self._idle_since_s = now_s
         self._progress = (0, 0)  # last and committed index when work was last done
-        self._owes_commit_since_s: float | None = None  # since when followers know less than they could
+        self._commit_owed_from: int | None = None  # the least that a follower was told, of those that could know more
+        self._owes_commit_since_s = now_s  # since when that one knows less
         self._is_busy = False  # there is something to do at once, as the last turn ended
         self.desk = Desk(self)
         self.gate = Gate(self)
@@ -327,7 +328,7 @@ class Node:
             return 0.0
         assert self.chores is not None and self.desk.readers is not None
         due_s = min(due_s, self.chores.due_s)
-        if self._owes_commit_since_s is not None and not replica.is_stuck:
+        if self._commit_owed_from is not None and not replica.is_stuck:
             due_s = min(due_s, self._owes_commit_since_s + ANNOUNCE_COMMIT_SECONDS)
         if replica.may_write_commit_index:
             due_s = min(due_s, self._idle_since_s + IDLE_COMMIT_SECONDS)
@@ -378,14 +379,16 @@ class Node:
             self.chores.look_soon()
 
     def _announce_commit(self, raft: Raft, now_s: float) -> None:
-        """Followers hear what is committed from the next entry, or alone, if there is none for a moment."""
-        if not raft.owes_commit:
-            self._owes_commit_since_s = None
-        elif self._owes_commit_since_s is None:
-            self._owes_commit_since_s = now_s
-        elif now_s - self._owes_commit_since_s >= ANNOUNCE_COMMIT_SECONDS:
+        """Followers hear what is committed from the next entry, or alone, if there is none for a moment.
+
+        On a busy leader something is owed in nearly every turn. What counts is that no follower waits for long.
+        """
+        owed_from = raft.commit_owed_from
+        if owed_from != self._commit_owed_from:
+            self._commit_owed_from, self._owes_commit_since_s = owed_from, now_s
+        elif owed_from is not None and now_s - self._owes_commit_since_s >= ANNOUNCE_COMMIT_SECONDS:
             raft.announce_commit()
-            self._owes_commit_since_s = None
+            self._commit_owed_from = raft.commit_owed_from
 
     def _has_work(self, replica: Replica) -> bool:
         desk, chores = self.desk, self.chores

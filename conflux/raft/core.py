@@ -160,9 +160,12 @@ class Raft:
         return membership.may_change(self)
 
     @property
-    def owes_commit(self) -> bool:
-        """True on a leader while a follower knows less of what is committed than it could: see `announce_commit`."""
-        return isinstance(self.role, Leader) and heartbeats.owes_commit(self, self.role)
+    def commit_owed_from(self) -> int | None:
+        """On a leader while followers know less of what is committed than they could: the least that one was told.
+
+        None where all were told what they may know. See `announce_commit`.
+        """
+        return heartbeats.commit_owed_from(self, self.role) if isinstance(self.role, Leader) else None
 
     def ticks_to_timer(self) -> int:
         """How many ticks from now `tick` has something to do; a shell may sleep that long."""

@@ -23,13 +23,14 @@ def broadcast(raft: Raft, role: Leader) -> None:
         _send(raft, peer, progress, role.round)
 
 
-def owes_commit(raft: Raft, role: Leader) -> bool:
-    """True while a follower knows less than it could."""
-    commit_index = raft.commit_index
+def commit_owed_from(raft: Raft, role: Leader) -> int | None:
+    """The lowest commit index that a follower was told last, of those that could know more; None where none could."""
+    commit_index, lowest = raft.commit_index, None
     for each in role.progress.values():  # asked in every turn: a generator would cost more than what it looks at
-        if each.commit_sent < commit_index and each.commit_sent < each.match_index:
-            return True
-    return False
+        told = each.commit_sent
+        if told < commit_index and told < each.match_index and (lowest is None or told < lowest):
+            lowest = told
+    return lowest
 
 
 def announce_commit(raft: Raft, role: Leader) -> None:

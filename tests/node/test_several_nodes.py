@@ -15,7 +15,7 @@ from conflux.node import directory as directories
 from conflux.node.node import Node
 from conflux.node.status import report_of
 from conflux.raft.effects import RoleName
-from conflux.raft.messages import Envelope, VoteRequest
+from conflux.raft.messages import Append, Envelope, Heartbeat, VoteRequest
 from conflux.wire import values
 from conflux.wire.clients import (
     CLIENTS,
@@ -90,6 +90,23 @@ def test_followers_hear_what_is_committed_before_the_next_heartbeat(world):
     assert states(world) == [["x"]] * 3
 
 
+def test_while_entries_follow_each_other_no_commit_is_announced_alone(world, monkeypatch):
+    """Each Append carries what the one before it committed: a message beside it wakes a follower for nothing."""
+    leader, follower, user = world.leader(), world.followers()[0], world.user()
+    user.open()
+    world.run(0.2)
+    heard = []
+    take = follower.gate.take
+    monkeypatch.setattr(follower.gate, "take", lambda data, now_s: heard.append(data) or take(data, now_s))
+    for number in range(100):
+        user.send(user.request(("add", number)))
+        world.step(0.001)
+    messages = [PEERS.decode_from_peer(frame).message for frame in heard]
+    assert sum(isinstance(message, Append) for message in messages) == 99, "the last one is on its way"
+    assert sum(isinstance(message, Heartbeat) for message in messages) <= 3, "those of 0.1 s alone"
+    assert leader.is_leading
+
+
 def test_a_leader_whose_disk_has_no_room_for_a_new_term_does_not_spin_over_a_commit_that_it_owes(world):
     """Found by `conflux simulate --weather churn`: it owed its followers a commit, and waited for nothing."""
     leader, other = world.leader(), world.followers()[0]
@@ -97,7 +114,7 @@ def test_a_leader_whose_disk_has_no_room_for_a_new_term_does_not_spin_over_a_com
     user.open()
     world.run(0.2)
     user.send(user.request(("add", "x")))
-    while not leader.replica.raft.owes_commit:
+    while leader.replica.raft.commit_owed_from is None:
         world.step(0.0001)
     world.step(0.0001)  # now it knows since when
     world.disk(label_of(leader)).is_full = True
