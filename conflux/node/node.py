@@ -361,8 +361,10 @@ class Node:
         more = not desk.watchers.is_empty and self._may_tell_watchers(replica) and desk.watchers.turn(now_s)
         self._is_busy = more or self._has_work(replica)
         progress = (replica.raft.log.last_index, replica.raft.commit_index)
-        if progress != self._progress or self._is_busy:  # heartbeats are no work
-            self._progress, self._idle_since_s = progress, now_s
+        if progress != self._progress:  # heartbeats are no work
+            self._progress, self._idle_since_s, chores.log_moved_s = progress, now_s, now_s
+        elif self._is_busy:
+            self._idle_since_s = now_s
         elif (idle_s := now_s - self._idle_since_s) >= IDLE_COMMIT_SECONDS:
             replica.write_commit_index()
             if idle_s >= IDLE_HASH_SECONDS:
@@ -379,10 +381,7 @@ class Node:
             self.chores.look_soon()
 
     def _announce_commit(self, raft: Raft, now_s: float) -> None:
-        """Followers hear what is committed from the next entry, or alone, if there is none for a moment.
-
-        On a busy leader something is owed in nearly every turn. What counts is that no follower waits for long.
-        """
+        """Followers hear what is committed from the next entry, or alone, where one would wait for it too long."""
         owed_from = raft.commit_owed_from
         if owed_from != self._commit_owed_from:
             self._commit_owed_from, self._owes_commit_since_s = owed_from, now_s
@@ -468,7 +467,9 @@ class Node:
             self.directory,
         )
         self.desk.backups = Backups(self.replica, self.snapshots.snapshotter, storage, self._clock, self.desk.reply)
-        self.chores = Chores(self.replica, self.guard, self.state_hashes, self.snapshots, self.past, self.desk.backups)
+        self.chores = Chores(
+            self.replica, self.guard, self.state_hashes, self.snapshots, self.past, self.desk.backups, self.now_s
+        )
         current = self.replica.raft.configuration
         assert isinstance(current, Membership)
         self.founding.members_changed(current)

@@ -26,7 +26,7 @@ _log = logging.getLogger("conflux.node")
 
 KEPT_SNAPSHOTS = 2
 CHUNK_BYTES = 128 * 1024
-SLICE_SECONDS = 0.002
+SLICE_SECONDS = 0.001
 
 OnTaken = Callable[["SnapshotHeader | None", int, str], None]  # (header, body bytes, "") or (None, 0, why not)
 

@@ -38,11 +38,12 @@ _BOUNDS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
     ("conflux.node.watchers", "HISTORY_BYTES_MAX", (1, 256 * limits.KIB)),
     ("conflux.node.replica", "FOLD_BYTES_MAX", (1, limits.MIB)),
     ("conflux.node.snapshots", "CHUNK_BYTES", (20, 500, 128 * limits.KIB)),
-    ("conflux.node.snapshots", "SLICE_SECONDS", (0.0, 0.002)),
+    ("conflux.node.snapshots", "SLICE_SECONDS", (0.0, 0.001)),
     ("conflux.node.installing", "SLICE_SECONDS", (0.0, 0.002)),
     ("conflux.node.installing", "WINDOW_CHUNKS_MAX", (1, 16)),
     ("conflux.node.installing", "PATIENCE_SECONDS", (0.1, 1.0)),
     ("conflux.node.feeding", "HELD_SECONDS_MAX", (0.0, 600.0)),
+    ("conflux.node.chores", "REST_TIMES", (0, 4, 100)),
     ("conflux.node.replica", "FULL_DISK_RETRY_SECONDS", (0.05, 0.5)),
 )
 CLUSTER = "simulated"
