@@ -103,7 +103,7 @@ class Step:
         self.membership = machine.membership
         self._machine = machine
         self._app = app
-        self._reduce: Callable[[Any, Any], Any] = app.reduce
+        self.reducer: Callable[[Any, Any], Any] = app.reduce
         self._checks = development.is_on()
         self._opened = 0
         self.hash_logged = machine.hash_logged
@@ -128,25 +128,17 @@ class Step:
         """Close a session, if it is still there."""
         self.sessions = self.sessions.discard(session)
 
-    def reduce(self, action: bytes) -> None:
-        """Fold one action, decoded from its bytes as every node decodes it."""
-        if self._checks:
-            development.check_reducer(self._app, self.state, action)
-        self.state = self._reduce(self.state, values.decode_trusted(action))
-        self.revision += 1
-
     def reduce_all(self, outcomes: list[Outcome]) -> None:
-        """Fold the actions among these; where the reducer raises, `revision` is of the last one that it folded."""
-        if self._checks:
-            for outcome in outcomes:
-                if type(outcome) is bytes:
-                    self.reduce(outcome)
-            return
-        # As `reduce` does it, but without a call of its own for each action: this is what followers do most.
-        reduce, decode, state, folded = self._reduce, values.decode_trusted, self.state, 0
+        """Fold the actions among these, decoded from their bytes as every node decodes them.
+
+        Where the reducer raises, `revision` is that of the last one that it folded.
+        """
+        reduce, decode, checks, state, folded = self.reducer, values.decode_trusted, self._checks, self.state, 0
         try:
             for outcome in outcomes:
                 if type(outcome) is bytes:
+                    if checks:
+                        development.check_reducer(self._app, state, outcome)
                     state = reduce(state, decode(outcome))
                     folded += 1
         finally:
