@@ -43,7 +43,8 @@ RESEND_SECONDS = 0.4  # without an answer for so long, what is unanswered goes o
 BACKOFF_SECONDS_MIN = 0.02
 BACKOFF_SECONDS_MAX = 0.2
 NEVER_S = float("inf")
-FRAME_CALL_BYTES_MAX = limits.FRAME_BYTES_MAX - 64 * limits.KIB
+CALL_OVERHEAD_BYTES_MAX = limits.METHOD_NAME_BYTES_MAX + 16  # its name, whatever that is, and two lengths
+FRAME_FULL_BYTES = limits.FRAME_BYTES_MAX - 64 * limits.KIB - limits.ACTION_BYTES_MAX  # one more call always fits
 
 _REFUSALS: dict[Code, type[NotApplied]] = {
     Code.NO_LEADER: NoLeader,
@@ -110,9 +111,8 @@ class Requester:
     def submit(self, *calls: Call) -> None:
         """Take calls, in this order."""
         self._queue.extend(calls)
-        for call in calls:
-            if call.deadline_s is not None and call.deadline_s < self._next_deadline_s:
-                self._next_deadline_s = call.deadline_s
+        if deadlines := [call.deadline_s for call in calls if call.deadline_s is not None]:
+            self._next_deadline_s = min(self._next_deadline_s, *deadlines)
 
     def pump(self, now_s: float) -> list[OpenSession | Perform]:
         """What is to be sent now. A message that couldn't be sent comes back through `unsent`."""
@@ -204,16 +204,23 @@ class Requester:
         if room <= 0 or not self._queue:
             return []
         first = self._first_unanswered + len(self._calls)
-        new = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
+        if len(self._queue) <= room:
+            new = [*self._queue]
+            self._queue.clear()
+        else:
+            new = [self._queue.popleft() for _ in range(room)]
         self._calls.extend(new)
         return self._frames_of(new, first)
 
     def _frames_of(self, calls: list[Call], first: int) -> list[Perform]:
         """Perform messages for consecutive calls, cut where a frame would grow too large."""
+        sizes = [len(call.arguments) + CALL_OVERHEAD_BYTES_MAX for call in calls]
+        if sum(sizes) < FRAME_FULL_BYTES:  # as a rule
+            return [self._frame_of(calls, first)] if calls else []
         messages, size, start = [], 0, 0
-        for stop, call in enumerate(calls, 1):
-            size += len(call.arguments) + len(call.method) + 16
-            if size >= FRAME_CALL_BYTES_MAX - limits.ACTION_BYTES_MAX:
+        for stop, call_bytes in enumerate(sizes, 1):
+            size += call_bytes
+            if size >= FRAME_FULL_BYTES:
                 messages.append(self._frame_of(calls[start:stop], first + start))
                 size, start = 0, stop
         if start < len(calls):
@@ -225,7 +232,7 @@ class Requester:
         assert self._session is not None
         self._frames[request] = _Frame(first, first + len(calls))
         packed = [(call.method, call.arguments) for call in calls]
-        appended = any(call.when_appended for call in calls)
+        appended = True in [call.when_appended for call in calls]
         return Perform(request, self._session, self._first_unanswered, first, packed, appended)
 
     # -- receiving -----------------------------------------------------------------------------------------------

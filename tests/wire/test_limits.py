@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conflux import limits
 from conflux.app import App
-from conflux.client.requester import FRAME_CALL_BYTES_MAX
+from conflux.client.requester import CALL_OVERHEAD_BYTES_MAX, FRAME_FULL_BYTES
 from conflux.node.readers import PART_BYTES
 from conflux.raft.entry import Entry, Kind
 from conflux.raft.messages import Append
@@ -87,8 +87,7 @@ def test_the_largest_answer_fits_into_a_frame_even_through_a_follower():
 
 def test_the_largest_request_of_our_own_client_fits_into_a_frame_even_through_a_follower():
     name = "m" * limits.METHOD_NAME_BYTES_MAX
-    full = FRAME_CALL_BYTES_MAX - limits.ACTION_BYTES_MAX
-    small = full // limits.UNANSWERED_MAX - len(name) - 16
+    small = FRAME_FULL_BYTES // limits.UNANSWERED_MAX - CALL_OVERHEAD_BYTES_MAX
     calls = [(name, b"x" * small)] * (limits.UNANSWERED_MAX - 1) + [(name, b"x" * limits.ACTION_BYTES_MAX)]
     request = to_client(Perform(WIDEST, WIDEST, WIDEST, WIDEST, calls))
     assert to_peer(Forward(HANDLE, request)) <= limits.FRAME_BYTES_MAX
