@@ -6,11 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 
 
-def payload(prefix: str, number: int, size_bytes: int = 32) -> str:
-    """The `number`th payload of a load: unique, and of this size."""
-    return f"{prefix}-{number}-".ljust(size_bytes, "0")  # which takes less time than a format with a width
-
-
 def verdict(state: Iterable[str], acknowledged: Iterable[str], uncertain: Iterable[str] = ()) -> list[str]:
     """What is wrong with a state, in words; nothing, if each acknowledged payload is there once.
 

@@ -80,48 +80,80 @@ class _Run:
     """One load. Callbacks come from one thread of the library; the first calls, from the caller's."""
 
     def __init__(self, submit: Submit, payloads: Payloads, recorder: Recorder, size_bytes: int) -> None:
-        self._submit = submit
-        self._when_done = self._done  # a method is looked up once
-        self._payloads = payloads
-        self._recorder = recorder
-        self._size_bytes = size_bytes
+        self.submit = submit
+        self.payloads = payloads
+        self.recorder = recorder
+        self.size_bytes = size_bytes
         self._flying = 0
         self._lock = threading.Lock()
         self._errors_left = ERRORS_MAX
         self._drained = threading.Event()
 
     def go(self, in_flight: int) -> dict[str, Any]:
-        self._flying = self._recorder.may_ask(time.monotonic(), in_flight)
+        self._flying = self.recorder.may_ask(time.monotonic(), in_flight)
         for _ in range(self._flying):
-            self._call(time.monotonic())
-        seconds_left = self._recorder.until - time.monotonic()
+            _Caller(self).call(time.monotonic())
+        seconds_left = self.recorder.until - time.monotonic()
         is_drained = self._drained.wait(seconds_left + DRAIN_SECONDS_MAX)
-        return self._recorder.report(is_drained=is_drained)
+        return self.recorder.report(is_drained=is_drained)
 
-    def _call(self, asked: float) -> None:
-        text = self._payloads.next(self._size_bytes)
-        self._submit(text, partial(self._when_done, text, asked))
+    def failed(self, text: str, error: object, now: float) -> bool:
+        """Note a call that nothing came of. True where its caller may try another, a little later."""
+        self.payloads.uncertain.append(text)
+        self.recorder.failed(error)
+        self._errors_left -= 1
+        return self._errors_left > 0 and self.recorder.may_ask(now) > 0
 
-    def _call_later(self) -> None:
-        self._call(time.monotonic())
-
-    def _done(self, text: str, asked: float, answered: Answered) -> None:
-        now = time.monotonic()
-        error = answered.exception()
-        if error is None:
-            self._payloads.acknowledged.append(text)
-            self._recorder.answered(asked, now)
-        else:
-            self._payloads.uncertain.append(text)
-            self._recorder.failed(error)
-            self._errors_left -= 1
-        if self._errors_left > 0 and self._recorder.may_ask(now):
-            if error is None:
-                self._call(now)
-            else:
-                threading.Timer(PAUSE_SECONDS, self._call_later).start()
-            return
+    def over(self) -> None:
+        """One caller makes no more calls."""
         with self._lock:
             self._flying -= 1
             if not self._flying:
                 self._drained.set()
+
+
+class _Caller:
+    """Makes one call after the other: so many of them are in flight.
+
+    It works in the thread that tells of the answers, which no other call leaves meanwhile: what it needs is at hand.
+    """
+
+    __slots__ = (
+        "_acknowledged",
+        "_asked",
+        "_next_text",
+        "_run",
+        "_size_bytes",
+        "_submit",
+        "_text",
+        "_took",
+        "_when_done",
+    )
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self._submit = run.submit
+        self._next_text, self._size_bytes = run.payloads.next, run.size_bytes
+        self._acknowledged = run.payloads.acknowledged.append
+        self._took = run.recorder.took
+        self._when_done = self._done
+        self._text = ""
+        self._asked = 0.0
+
+    def call(self, now: float) -> None:
+        self._asked = now
+        self._text = text = self._next_text(self._size_bytes)
+        self._submit(text, self._when_done)
+
+    def _done(self, answered: Answered) -> None:
+        now = time.monotonic()
+        error = answered.exception()
+        if error is None:
+            self._acknowledged(self._text)
+            if self._took(self._asked, now):
+                self.call(now)
+                return
+        elif self._run.failed(self._text, error, now):
+            threading.Timer(PAUSE_SECONDS, lambda: self.call(time.monotonic())).start()
+            return
+        self._run.over()

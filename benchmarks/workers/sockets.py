@@ -141,15 +141,16 @@ class _Run:
 
     def take(self, protocol: Connection, answered: list[tuple[int, bool]]) -> bytes:
         """Note what was answered; the bytes of the requests that follow."""
-        now = time.monotonic()
+        now, asked = time.monotonic(), []
         for tag, is_acknowledged in answered:
             when, text = self.asked.pop(tag)
             if is_acknowledged:
                 self._payloads.acknowledged.append(text)
-                self.recorder.answered(when, now)
+                asked.append(when)
             else:
                 self._payloads.uncertain.append(text)
                 self.recorder.failed("refused")
+        self.recorder.answered_all(asked, now)
         if not all(is_acknowledged for _, is_acknowledged in answered):
             time.sleep(PAUSE_SECONDS)
         return self.ask(protocol, len(answered)) if answered else b""

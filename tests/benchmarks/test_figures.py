@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.exactly_once import payload, verdict
+from benchmarks.exactly_once import verdict
 from benchmarks.figures import latencies_ms, outage_seconds, paired_ratios, ratio, spread
 
 # ---- Latencies, spreads, ratios ----
@@ -56,11 +56,6 @@ def test_answers_after_the_last_call_are_no_silence():
 
 
 # ---- Exactly once ----
-
-
-def test_payloads_are_unique_and_of_the_size_that_was_asked_for():
-    made = {payload("a.b", number, 32) for number in range(100)}
-    assert len(made) == 100 and {len(each) for each in made} == {32}
 
 
 def test_a_state_that_holds_each_acknowledged_action_once_is_right():

@@ -26,7 +26,7 @@ from benchmarks.workers.grpc import (
     frame,
     put_request,
 )
-from benchmarks.workers.recorder import Recorder
+from benchmarks.workers.recorder import Payloads, Recorder
 from benchmarks.workers.resp import RespConnection
 
 Frame = tuple[int, int, int, bytes]  # kind, flags, stream, content
@@ -105,17 +105,23 @@ def test_redis_answers_in_the_order_of_the_questions():
 # ---- Counting ----
 
 
+def test_payloads_are_unique_and_of_the_size_that_was_asked_for():
+    payloads = Payloads()
+    made = {payloads.next(32) for _ in range(100)}
+    assert len(made) == 100 and {len(each) for each in made} == {32}
+
+
 def test_a_load_of_so_many_calls_makes_no_more():
     recorder = Recorder(0.0, 0.0, total=5)
     now = time.monotonic()
-    assert [recorder.may_ask(now, 3), recorder.may_ask(now, 3), recorder.may_ask(now)] == [3, 2, 0]
+    assert [recorder.may_ask(now, 3), recorder.took(now, now), recorder.may_ask(now, 3)] == [3, True, 1]
+    assert not recorder.took(now, now)
 
 
 def test_what_is_answered_in_the_warm_up_does_not_count():
     recorder = Recorder(10.0, 5.0)
     now = time.monotonic()
-    recorder.answered(now, now + 1)
-    recorder.answered(now, now + 6)
+    assert recorder.took(now, now + 1) and recorder.took(now, now + 6)
     assert recorder.report()["operations"] == 1
     assert recorder.may_ask(now + 16) == 0
 
