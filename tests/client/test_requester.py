@@ -30,6 +30,7 @@ from conflux.errors import (
 from conflux.testing.told import Told
 from conflux.wire import values
 from conflux.wire.clients import (
+    CLIENTS,
     Answers,
     Appended,
     Code,
@@ -144,6 +145,16 @@ def test_frames_are_cut_before_they_grow_too_large(desk):
     messages = desk.pump()
     assert [number for message in messages for number in sequences(message)] == list(range(1, 11))
     assert all(sum(len(packed) for _, packed in message.calls) < limits.FRAME_BYTES_MAX for message in messages)
+
+
+def test_the_name_of_a_method_counts_in_bytes_where_frames_are_cut(desk):
+    name, small = "ä" * (limits.METHOD_NAME_BYTES_MAX // 2), 560
+    for _ in range(limits.UNANSWERED_MAX - 2):
+        desk.call(name, size=small)
+    desk.call(name, size=limits.ACTION_BYTES_MAX - 100)
+    frames = [CLIENTS.encode_for_client(message) for message in desk.pump()]
+    assert sum(map(len, frames)) > limits.FRAME_BYTES_MAX
+    assert max(map(len, frames)) <= limits.FRAME_BYTES_MAX
 
 
 def test_no_more_calls_are_on_their_way_than_a_session_takes(desk, monkeypatch):
