@@ -17,6 +17,7 @@ from tests.raft.harness import (
     LEADER,
     OPTIONS,
     Network,
+    follower,
     leader,
     led,
     node,
@@ -263,3 +264,19 @@ def test_followers_learn_of_the_last_commit_without_waiting_for_a_heartbeat():
     network = led("abc")
     network.propose()
     assert {each.commit_index for each in network.nodes.values()} == {2}
+
+
+def test_a_leader_says_from_where_on_its_followers_know_less_than_they_could():
+    a = leader()
+    assert a.raft.commit_owed_from is None, "nothing is committed, and none of it owed"
+    a.hears(Accepted(match_index=1), of="b")
+    assert a.raft.commit_owed_from == 0, "b does not know of the no-op; c can't have it"
+    a.hears(Accepted(match_index=1), of="c")
+    index = a.propose()
+    assert a.raft.commit_owed_from is None, "the entry's Append carries it"
+    a.hears(Accepted(match_index=index), of="b")
+    assert a.raft.commit_owed_from == 1
+    a.raft.announce_commit()
+    a.settle()
+    assert a.raft.commit_owed_from is None
+    assert follower().raft.commit_owed_from is None
