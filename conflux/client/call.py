@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from conflux.client.committed import Committed
 from conflux.client.rejections import rejected
@@ -41,6 +41,22 @@ class Call(Struct, gc=False):
     def make_void(self) -> None:
         """Give the call up: its number is filled with nothing."""
         self.method, self.arguments = "", b""
+
+
+def halves(answers: Answers) -> tuple[Answers, Answers]:
+    """The same answers as two messages."""
+    outcomes, middle = answers.outcomes, len(answers.outcomes) // 2
+    first_half = outcomes[:middle]
+    actions = sum(type(outcome) is bytes for outcome in first_half)
+    return (
+        structs.replace(answers, outcomes=first_half),
+        structs.replace(
+            answers,
+            first_sequence=answers.first_sequence + middle,
+            outcomes=outcomes[middle:],
+            first_revision=answers.first_revision + actions,
+        ),
+    )
 
 
 def tell_outcomes(
