@@ -239,11 +239,11 @@ class Engine:
                 self._requester.unsent(request, now_s)
 
     def _answers(self, answers: Answers, now_s: float) -> None:
-        """Where many calls are answered, what callbacks of the first half begin leaves before the other half is told.
+        """Where many calls are answered at once, what callbacks of the first half begin leaves before the rest is told.
 
-        The leader judges it meanwhile, and the rest comes in time for the same entry.
+        The leader judges it meanwhile. Where more calls are on their way it has something to do already.
         """
-        if len(answers.outcomes) >= HALVED_OUTCOMES:
+        if HALVED_OUTCOMES <= len(answers.outcomes) == self._requester.unfinished:
             first, answers = halves(answers)
             self._requester.receive(first, now_s)
             self._take_in(now_s)

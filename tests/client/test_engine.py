@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from conflux.client import engine as engines
 from conflux.client.answer import Answer
@@ -242,6 +243,55 @@ def test_what_the_first_half_of_a_large_answer_begins_leaves_before_the_other_ha
     halved = count >= engines.HALVED_OUTCOMES
     middle = count // 2 if halved else count
     assert sent_when_told == [1] * middle + [2] * (count - middle)
+
+
+def test_a_large_answer_is_told_at_once_where_another_call_is_still_on_its_way():
+    """The leader has something to do: a half that leaves early would be an entry more, and nothing sooner."""
+    count = 2 * engines.HALVED_OUTCOMES
+
+    class Behind(Leader):
+        """Answers all but the last call of the first request, and that one with the next."""
+
+        def answer(self, address: str, message: Any) -> list[Any]:
+            answers = super().answer(address, message)
+            if not isinstance(message, Perform):
+                return answers
+            if len(self.performs) > 1:
+                return [self.rest, *answers]
+            (whole,) = answers
+            end = {
+                "first_sequence": whole.first_sequence + count - 1,
+                "first_revision": whole.first_revision + count - 1,
+            }
+            self.rest = structs.replace(whole, outcomes=whole.outcomes[-1:], **end)
+            return [structs.replace(whole, outcomes=whole.outcomes[:-1])]
+
+    leader, over = Behind(), threading.Event()
+    engine = Engine(Channel(leader.answer), ("a",))
+    sent_when_told: list[int] = []
+
+    def submit(number: int) -> None:
+        answer = Answer()
+        answer.add_done_callback(lambda _done: told(number))
+        engine.submit(Call("add", values.encode([number]), None, answer))
+
+    def told(number: int) -> None:
+        sent_when_told.append(len(leader.performs))
+        if number < count:
+            submit(count + number)
+        elif number == 2 * count - 2:
+            over.set()
+
+    def begin(_now_s: float) -> None:
+        for number in range(count):
+            submit(number)
+
+    try:
+        engine.run_soon(begin)
+        assert over.wait(SECONDS_MAX)
+    finally:
+        engine.close(Closed("the test is over"))
+    assert sent_when_told[: count - 1] == [1] * (count - 1)
 
 
 def test_a_callback_that_wants_to_exit_ends_neither_the_thread_nor_what_others_are_told():
