@@ -204,22 +204,15 @@ class Requester:
         if room <= 0 or not self._queue:
             return []
         first = self._first_unanswered + len(self._calls)
-        if len(self._queue) <= room:
-            new = [*self._queue]
-            self._queue.clear()
-        else:
-            new = [self._queue.popleft() for _ in range(room)]
+        new = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
         self._calls.extend(new)
         return self._frames_of(new, first)
 
     def _frames_of(self, calls: list[Call], first: int) -> list[Perform]:
         """Perform messages for consecutive calls, cut where a frame would grow too large."""
-        sizes = [len(call.arguments) + CALL_OVERHEAD_BYTES_MAX for call in calls]
-        if sum(sizes) < FRAME_FULL_BYTES:  # as a rule
-            return [self._frame_of(calls, first)] if calls else []
         messages, size, start = [], 0, 0
-        for stop, call_bytes in enumerate(sizes, 1):
-            size += call_bytes
+        for stop, call in enumerate(calls, 1):
+            size += len(call.arguments) + CALL_OVERHEAD_BYTES_MAX
             if size >= FRAME_FULL_BYTES:
                 messages.append(self._frame_of(calls[start:stop], first + start))
                 size, start = 0, stop
@@ -232,7 +225,7 @@ class Requester:
         assert self._session is not None
         self._frames[request] = _Frame(first, first + len(calls))
         packed = [(call.method, call.arguments) for call in calls]
-        appended = True in [call.when_appended for call in calls]
+        appended = any(call.when_appended for call in calls)
         return Perform(request, self._session, self._first_unanswered, first, packed, appended)
 
     # -- receiving -----------------------------------------------------------------------------------------------
