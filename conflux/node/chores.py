@@ -66,6 +66,7 @@ class Chores:
         if now_s < self._not_before_s and not self.is_busy:
             self.due_s = self._not_before_s
             return
+        began_s = self._clock()  # the turn's own beginning lies before what it wrote to the disk
         self._work(now_s)
         self.is_busy = (
             self._guard.has_work or self._state_hashes.has_work or self._snapshots.has_work or self._past.has_work
@@ -76,7 +77,7 @@ class Chores:
         if self.is_busy and now_s - self.log_moved_s < MOVING_SECONDS:
             self.is_busy = False
             ended_s = self._clock()
-            self._not_before_s = self.due_s = ended_s + min(REST_TIMES * (ended_s - now_s), REST_SECONDS_MAX)
+            self._not_before_s = self.due_s = ended_s + min(REST_TIMES * (ended_s - began_s), REST_SECONDS_MAX)
 
     def _work(self, now_s: float) -> None:
         if not self._replica.is_stuck:
