@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from concurrent.futures._base import FINISHED, LOGGER, PENDING
 from typing import Any
 
-from conflux.client.committed import Committed
-from conflux.errors import ConfluxError
+from conflux.client.committed import Committed, Unread
+from conflux.errors import ConfluxError, MalformedValue
 from conflux.usercode import let_ctrl_c_through
 
 _lock = threading.RLock()  # held for a few instructions at a time, never while a callback runs
@@ -42,7 +42,7 @@ class Answer(Future[Committed]):
     """Resolves to what was committed, or to why nothing was."""
 
     _condition = threading.Condition(_lock)
-    _result: Committed | None = None
+    _result: Any = None  # Committed, or Unread until somebody asks
 
     def __init__(self) -> None:
         """Pending. What is looked at in every answer is its own: to find what is the class's takes Python longer."""
@@ -51,16 +51,16 @@ class Answer(Future[Committed]):
         self._done_callbacks: tuple[Callable[[Future[Committed]], object], ...] = ()
         self._waiting: Sequence[Any] = ()
 
-    def settle(self, result: Committed | ConfluxError) -> None:
+    def settle(self, result: Committed | Unread | ConfluxError) -> None:
         """Resolve it, once, unless it was cancelled."""
         _take_lock()
         try:
             if self._state != PENDING:
                 return
-            if type(result) is Committed:
-                self._result = result
-            else:
+            if isinstance(result, ConfluxError):
                 self._exception = result
+            else:
+                self._result = result
             self._state = FINISHED
             if self._waiting:
                 self._wake_who_waits()
@@ -88,6 +88,8 @@ class Answer(Future[Committed]):
         """See `concurrent.futures.Future`."""
         if self._state == PENDING:
             self._sleep(timeout)
+        if type(self._result) is Unread:
+            self._read(self._result)
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
@@ -119,6 +121,12 @@ class Answer(Future[Committed]):
     def _tell_cancelled(self) -> None:
         if self.cancelled() and self._state != "CANCELLED_AND_NOTIFIED":
             self.set_running_or_notify_cancel()
+
+    def _read(self, unread: Unread) -> None:
+        found = unread.read()
+        if isinstance(found, MalformedValue):
+            self._exception = found
+        self._result = found
 
     def _sleep(self, timeout: float | None) -> None:
         sleeper = _Sleeper()

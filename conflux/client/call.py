@@ -7,10 +7,9 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct, structs
 
-from conflux.client.committed import Committed
+from conflux.client.committed import Committed, Unread
 from conflux.client.rejections import rejected
-from conflux.errors import ConfluxError, MalformedValue
-from conflux.wire import values
+from conflux.errors import ConfluxError
 from conflux.wire.clients import Answers, Appended, Outcome, Rejection
 
 Result: TypeAlias = Committed | ConfluxError
@@ -19,7 +18,7 @@ Result: TypeAlias = Committed | ConfluxError
 class Caller(Protocol):
     """Who made a call. A method and no plain callable: Python calls a method in half the time of an object."""
 
-    def settle(self, result: Result) -> None:
+    def settle(self, result: Result | Unread) -> None:
         """Hear what became of it."""
 
 
@@ -69,12 +68,9 @@ def tell_outcomes(
     index, term = told_by.index, told_by.term
     time_us = told_by.time_us if isinstance(told_by, Answers) else 0
     for call, outcome in zip(calls, outcomes, strict=False):
-        result: Result
+        result: Result | Unread
         if type(outcome) is bytes:  # asked first: `isinstance` of a struct takes Python long
-            try:
-                result = Committed(revision, index, term, time_us, values.decode_trusted(outcome), call.method)
-            except MalformedValue as error:
-                result = error
+            result = Unread(revision, index, term, time_us, outcome, call.method)
             if revision is not None:
                 revision += 1
         elif isinstance(outcome, Rejection):

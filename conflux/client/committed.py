@@ -1,4 +1,4 @@
-"""`Committed`: one committed action, as its caller and every watcher see it."""
+"""`Committed`: one committed action, as its caller and every watcher see it; `Unread`: before its caller looks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, final
 
 from msgspec import Struct
 
+from conflux.errors import MalformedValue
 from conflux.wire import values
 from conflux.wire.clients import Event
 
@@ -28,6 +29,26 @@ class Committed(Struct, frozen=True):
     def time(self) -> datetime:
         """The leader's wall clock, UTC."""
         return datetime.fromtimestamp(self.time_us / 1e6, UTC)
+
+
+@final
+class Unread(Struct, frozen=True):
+    """A `Committed` whose action is still the bytes that came: few who make many calls look at what was dispatched."""
+
+    revision: int | None
+    index: int
+    term: int
+    time_us: int
+    packed: bytes
+    method: str
+
+    def read(self) -> Committed | MalformedValue:
+        """Decode it, in the thread of whoever asks; the error, where a node told of bytes that are no value."""
+        try:
+            action = values.decode_trusted(self.packed)
+        except MalformedValue as error:
+            return error
+        return Committed(self.revision, self.index, self.term, self.time_us, action, self.method)
 
 
 def gap_at(revision: int, state: Any) -> Committed:

@@ -245,7 +245,7 @@ class Turn:
         in one loop and in local names, since this is what a leader does most.
         """
         app, step, checks, clock, bytes_max = self._app, self._step, self._checks, self._clock, limits.TURN_BYTES_MAX
-        encode, decode, reduce, state, reduced = values.encode, values.decode_trusted, step.reducer, step.state, 0
+        encode, reduce, state, reduced = values.encode_with_copy, step.reducer, step.state, 0
         log_time_s, deadline_s, (slowest, slowest_s) = self._log_time_s, self._deadline_s, self.slowest
         outcomes: list[Outcome] = []
         looked_s = clock()
@@ -262,13 +262,13 @@ class Turn:
                         if type(action) is not dict and isinstance(action, BaseException):
                             outcome = self._rejected(action)
                         elif action is not None:
-                            packed = encode(action)
+                            packed, action = encode(action)
                             if _PACKED_PREFIX in packed:
                                 _refuse_internal_type(action)
                             in_reducer = True
                             if checks:
                                 development.check_reducer(app, state, packed)
-                            state = reduce(state, decode(packed))
+                            state = reduce(state, action)
                             reduced += 1
                             outcome = packed
                             self._bytes += len(packed)

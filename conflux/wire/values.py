@@ -57,13 +57,7 @@ def encode(value: Value, bytes_max: int = limits.ACTION_BYTES_MAX) -> bytes:
     Raises:
         MalformedValue: it isn't a JSON value, or takes more than `bytes_max`.
     """
-    if type(value) is dict:
-        for key, item in value.items():  # most actions end here: `check` would find nothing, and take twice as long
-            if type(key) is not str or type(item) not in _PLAIN:
-                check(value)
-                break
-    else:
-        check(value)
+    check(value)
     try:
         packed = _encode(value)
     except OverflowError as error:
@@ -89,6 +83,29 @@ def encode_list(items: Sequence[Value]) -> bytes:
     except (OverflowError, UnicodeEncodeError):
         return encode([*items])  # which says what is wrong
     return packed if len(packed) <= limits.ACTION_BYTES_MAX else encode([*items])
+
+
+def encode_with_copy(value: Value) -> tuple[bytes, Value]:
+    """As `encode`, and with it what all nodes decode from these bytes: nothing that can be changed through `value`.
+
+    Sooner done where it is a flat dict of plain values, as most actions are: a copy is the same as what is decoded.
+
+    Raises:
+        MalformedValue: as `encode`.
+    """
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(key) is not str or type(item) not in _PLAIN:
+                break
+        else:
+            try:
+                packed = _encode(value)
+            except (OverflowError, UnicodeEncodeError):
+                packed = encode(value)  # which says what is wrong
+            if len(packed) <= limits.ACTION_BYTES_MAX:
+                return packed, value.copy()
+    packed = encode(value)
+    return packed, decode_trusted(packed)
 
 
 def decode(packed: bytes) -> Value:

@@ -10,8 +10,9 @@ from concurrent.futures import ALL_COMPLETED, CancelledError, InvalidStateError,
 import pytest
 
 from conflux.client.answer import Answer
-from conflux.client.committed import Committed
-from conflux.errors import NoLeader
+from conflux.client.committed import Committed, Unread
+from conflux.errors import MalformedValue, NoLeader
+from conflux.wire import values
 
 DONE = Committed(1, 1, 1, 0, {"type": "append"})
 
@@ -126,3 +127,24 @@ def test_asyncio_awaits_an_answer():
             thread.join()
 
     assert asyncio.run(main()) is DONE
+
+
+def unread(packed: bytes) -> Unread:
+    return Unread(1, 1, 1, 0, packed, "append")
+
+
+def test_an_action_is_decoded_when_the_result_is_asked_for_and_once():
+    answer = Answer()
+    answer.settle(unread(values.encode({"type": "append"})))
+    assert answer.exception() is None
+    result = answer.result()
+    assert result == Committed(1, 1, 1, 0, {"type": "append"}, "append") and answer.result() is result
+
+
+def test_an_action_that_does_not_decode_is_the_answers_error_once_it_is_asked_for():
+    answer = Answer()
+    answer.settle(unread(b"\xc1"))
+    for _ in range(2):
+        with pytest.raises(MalformedValue):
+            answer.result()
+    assert isinstance(answer.exception(), MalformedValue)

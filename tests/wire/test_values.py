@@ -115,6 +115,38 @@ def test_arguments_have_the_bytes_of_their_list(arguments):
     assert values.encode_list(tuple(arguments)) == values.encode(arguments)
 
 
+@given(json_values | st.dictionaries(st.text(max_size=3), st.none() | st.booleans() | st.integers(-5, 5) | st.text()))
+def test_an_action_has_its_bytes_and_what_they_decode_to(action):
+    packed, decoded = values.encode_with_copy(action)
+    assert packed == values.encode(action)
+    assert repr(decoded) == repr(values.decode_trusted(packed))  # which tells 1 from True, and orders of keys
+
+
+def test_what_an_action_is_decoded_to_is_nobody_elses():
+    for action in ({"type": "add"}, {"type": "add", "things": [1]}):
+        _, decoded = values.encode_with_copy(action)
+        decoded["type"] = "another"
+        decoded.setdefault("things", []).append(2)
+        assert action in ({"type": "add"}, {"type": "add", "things": [1]})
+
+
+@pytest.mark.parametrize("value", [value for _, value in REFUSED], ids=[name for name, _ in REFUSED])
+def test_k5_what_is_no_json_value_is_refused_as_an_action_in_the_same_words(value):
+    for action in (value, {"a": value}, {"a": [value]}):
+        with pytest.raises(MalformedValue) as as_action:
+            values.encode_with_copy(action)
+        with pytest.raises(MalformedValue) as as_a_value:
+            values.encode(action)
+        assert str(as_action.value) == str(as_a_value.value)
+
+
+def test_an_action_may_take_as_much_as_a_value():
+    most = {"a": "a" * (limits.ACTION_BYTES_MAX - 10)}
+    assert values.encode_with_copy(most) == (values.encode(most), most)
+    with pytest.raises(MalformedValue, match="more than the 262,144"):
+        values.encode_with_copy({"a": "a" * limits.ACTION_BYTES_MAX})
+
+
 def test_arguments_may_take_as_much_together_as_a_value():
     rest = limits.ACTION_BYTES_MAX - 10
     assert len(values.encode_list(("a" * rest,))) <= limits.ACTION_BYTES_MAX
