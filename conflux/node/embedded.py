@@ -18,7 +18,7 @@ from conflux.client.call import Result
 from conflux.client.client import ReadConsistency, Wait
 from conflux.client.committed import Committed
 from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
-from conflux.client.watching import WatchFeed, Watching
+from conflux.client.watching import Watching
 from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, NotReady, OptionsError
 from conflux.node.clock import SystemClock
@@ -209,7 +209,6 @@ class Conflux:
                 past.ask(future, revision, tell)
 
         self._caller.run_soon(job)
-        self._check_caller()
         try:
             return future.result(timeout)
         except TimeoutError:
@@ -236,8 +235,7 @@ class Conflux:
         """
         self._check_usable()
         feed = self._caller.watch(0 if from_revision is None else revision_of(from_revision))
-        self._check_caller()
-        return Watching(feed, end=self._end_watch).committed()
+        return Watching(feed, end=self._caller.unwatch).committed()
 
     def on(self, event: str, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Call `callback` at an event.
@@ -305,17 +303,7 @@ class Conflux:
         self._check_usable()
         answer = Answer()
         self._caller.submit(make_call(method, args, timeout, wait, answer))
-        self._check_caller()
         return answer
-
-    def _end_watch(self, feed: WatchFeed) -> None:
-        if not self._loop.ended.is_set():
-            self._caller.unwatch(feed)
-
-    def _check_caller(self) -> None:
-        """The loop may have ended just before it was handed something: then nobody else would answer."""
-        if self._loop.ended.is_set():
-            self._caller.close(Closed("the node is closed"))
 
     def _await_recovery(self, timeout: float | None) -> None:
         """After a restart, let the node fold what it knew to be committed: an older state was never shown before."""
@@ -338,7 +326,6 @@ class Conflux:
                 _settle(future, answer)
 
         self._caller.run_soon(job)
-        self._check_caller()
         return future.result()
 
     def _check_state(self) -> None:

@@ -66,17 +66,18 @@ class LocalCaller:
         self._watches: dict[int, WatchFeed] = {}
         self._woken = False
         self._thread = 0  # the loop's, once it turns
+        self._over: ConfluxError | None = None  # what everybody is told from now on: the loop has ended
         node.on_local_message = self._receive
 
     def submit(self, call: Call) -> None:
         """Take a call, from any thread."""
         self._inbox.append(call)
-        self._wake()
+        self._have_looked_at()
 
     def run_soon(self, job: Callable[[], None]) -> None:
         """Run a job in the loop's thread, from any thread."""
         self._jobs.append(job)
-        self._wake()
+        self._have_looked_at()
 
     def watch(self, from_revision: int) -> WatchFeed:
         """Begin a watch, from any thread: from a revision on, or with 0 from now on."""
@@ -125,10 +126,10 @@ class LocalCaller:
         return min(wait for wait in waits if wait is not None)
 
     def close(self, error: ConfluxError) -> None:
-        """Tell all who wait."""
-        for call in self._inbox:
-            call.tell(error)
-        self._inbox.clear()
+        """Tell all who wait, and all who come from now on."""
+        self._over = error
+        while self._inbox:
+            self._inbox.popleft().tell(error)
         while self._jobs:
             self._jobs.popleft()()  # those that wait for one get an answer, if an old one
         self._tell_all(error)
@@ -144,9 +145,14 @@ class LocalCaller:
             feed.committed.put(error)
         self._watches.clear()
 
-    def _wake(self) -> None:
-        """End the loop's wait: not where it is the loop's own thread that has something new, since it looks first."""
-        if not self._woken and threading.get_ident() != self._thread:
+    def _have_looked_at(self) -> None:
+        """End the loop's wait: not where it is the loop's own thread that has something new, since it looks first.
+
+        The loop may have ended just before: then nobody else would answer.
+        """
+        if self._over is not None:
+            self.close(self._over)
+        elif not self._woken and threading.get_ident() != self._thread:
             self._woken = True
             self._node.channel.wake()
 
@@ -161,6 +167,9 @@ class LocalCaller:
         self._ask(_Read(done, is_given_up, revision_only))
 
     def _ask(self, read: _Read) -> None:
+        if self._over is not None:
+            read.done(self._over)
+            return
         if read.is_given_up():
             return
         request = next(self._numbers)
@@ -196,7 +205,7 @@ class LocalCaller:
         if len(read.parts) < message.bytes_total:
             more = ReadMore(message.request, message.revision, len(read.parts))
             self._jobs.append(lambda: self._node.handle(HERE, more))  # not from in here: parts would nest in parts
-            self._wake()
+            self._have_looked_at()
             return
         del self._reads[message.request]
         if read.revision_only:

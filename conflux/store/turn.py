@@ -37,7 +37,7 @@ from conflux.wire.clients import Code, Outcome, Perform, Rejection
 from conflux.wire.peers import HashedPoint
 
 INTERNAL_TYPE_PREFIX = "@@conflux/"
-_PACKED_PREFIX = INTERNAL_TYPE_PREFIX.encode()
+_AT_SIGN = ord("@")
 NO_REQUEST = 0  # clients count theirs from 1
 
 _Planned: TypeAlias = tuple[str, Callable[..., Any] | None, list[Any]]  # name, method (None: a void), arguments
@@ -263,7 +263,7 @@ class Turn:
                             outcome = self._rejected(action)
                         elif action is not None:
                             packed, action = encode(action)
-                            if _PACKED_PREFIX in packed:
+                            if _AT_SIGN in packed:  # few have one, and to look for a byte takes next to no time
                                 _refuse_internal_type(action)
                             in_reducer = True
                             if checks:

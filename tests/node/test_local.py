@@ -144,6 +144,15 @@ def test_d12_a_read_that_comes_in_at_the_very_end_is_told_too(program):
     assert len(program.told) == 1
 
 
+def test_whoever_comes_after_the_end_is_told_at_once(program):
+    over = Closed("over")
+    program.caller.close(over)
+    program.submit("add", "late")
+    program.read()
+    feed = program.caller.watch(0)
+    assert program.told == [over, over] and feed.committed.get_nowait() is over
+
+
 def test_a_read_that_is_given_up_asks_for_nothing(program):
     program.caller.run_soon(lambda: program.caller.read(program.told.append, lambda: True))
     program.caller.turn()
