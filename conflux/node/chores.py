@@ -61,11 +61,11 @@ class Chores:
         """There is something new for one of them: look in this turn, or the next."""
         self._not_before_s = self.due_s = 0.0
 
-    def turn(self, now_s: float) -> None:
-        """A slice of each, if it is time."""
+    def turn(self, now_s: float) -> bool:
+        """A slice of each, if it is time: True then, since there may be something to carry out."""
         if now_s < self._not_before_s and not self.is_busy:
             self.due_s = self._not_before_s
-            return
+            return False
         began_s = self._clock()  # the turn's own beginning lies before what it wrote to the disk
         self._work(now_s)
         self.is_busy = (
@@ -78,6 +78,7 @@ class Chores:
             self.is_busy = False
             ended_s = self._clock()
             self._not_before_s = self.due_s = ended_s + min(REST_TIMES * (ended_s - began_s), REST_SECONDS_MAX)
+        return True
 
     def _work(self, now_s: float) -> None:
         if not self._replica.is_stuck:

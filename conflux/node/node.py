@@ -345,10 +345,9 @@ class Node:
         self.replica.apply(limits.APPLY_SLICE_SECONDS)
 
     def _serve(self, now_s: float) -> None:
-        """Judge, fold, answer and tell."""
+        """Judge, fold, answer and tell; what nobody waits for comes behind."""
         replica, desk, chores = self.replica, self.desk, self.chores
         assert replica is not None and desk.readers is not None and desk.watchers is not None and chores is not None
-        chores.turn(now_s)
         if desk.leadership is None:
             self._lead_when_ready(replica)
         if not replica.is_stuck:
@@ -357,6 +356,8 @@ class Node:
                 desk.take_what_was_put_off()
             self._announce_commit(replica.raft, now_s)
         self._flush()
+        if chores.turn(now_s):
+            self._flush()
         desk.readers.turn()
         more = not desk.watchers.is_empty and self._may_tell_watchers(replica) and desk.watchers.turn(now_s)
         self._is_busy = more or self._has_work(replica)
