@@ -61,8 +61,8 @@ bench-full: bootstrap-run ## all of it, and docs/performance.md from what is fou
 	@$(BENCH) --full --nodes 3,5 --inflight 1,64,256,1024,4096 --output benchmarks/results.json $(ARGS)
 	@$(PYTHON_HERE) -m benchmarks.report
 
-bench-micro: bootstrap-run ## the path of an action in small, against the baseline
-	@$(PYTHON_HERE) -m benchmarks.micro $(ARGS)
+bench-micro: bootstrap-dev ## the path of an action in small, against the baseline
+	@$(PYTHON_HERE) -m pytest benchmarks/micro -q --benchmark-columns=min,median,rounds --benchmark-sort=name $(ARGS)
 
 clean: ## remove what make and the tools have made, .venv too
 	@rm -f .venv/stamp-run .venv/stamp-dev

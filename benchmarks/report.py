@@ -97,14 +97,14 @@ TABLES = {
     "failover": Table(
         "Fail-over",
         "`kill -9` of the leader under 200 calls a second, default time-outs: how long until the next commit.",
-        SYSTEM,
+        {**SYSTEM, "nodes": "nodes"},
         {"outage_seconds": ("next commit after", seconds)},
     ),
     "recovery": Table(
         "Recovery, memory, disk",
         "All nodes killed with `kill -9` and started again: how long until a leader has all of the state. PySyncObj "
         "never synced what it reads. Memory is that of the largest node.",
-        {**SYSTEM, "entries": "entries"},
+        {**SYSTEM, "nodes": "nodes", "entries": "entries"},
         {
             "seconds": ("back after", seconds),
             "memory_bytes_idle": ("memory, idle", megabytes),

@@ -12,22 +12,23 @@ from benchmarks.systems.cluster import Cluster
 RATE = 200  # calls a second: enough to time an outage by, and no queue when it is over
 BEFORE_SECONDS = 1.5
 LOAD_SECONDS = 6.0
-SYSTEMS_COMPARED = ("conflux", "etcd", "conflux-embedded", "pysyncobj")
+COMPARED = {3: ("conflux", "etcd", "conflux-embedded", "pysyncobj"), 5: ("conflux", "etcd")}  # by number of nodes
 
 
 def failover(context: Context) -> list[Row]:
     """Default time-outs everywhere; the load comes from a process that lives on."""
     rows: list[Row] = []
     for trial in range(1, (7 if context.is_full else context.rounds) + 1):
-        for system in SYSTEMS_COMPARED:
-            rows += context.measured(system, partial(_trial, context, system, trial))
+        for nodes in (3, 5) if context.is_full else (3,):
+            for system in COMPARED[nodes]:
+                rows += context.measured(f"{system}, {nodes} nodes", partial(_trial, context, system, nodes, trial))
     return rows
 
 
-def _trial(context: Context, system: str, trial: int) -> Row:
-    with context.cluster(system, 3) as cluster:
-        row = {"system": system, "nodes": 3, "trial": trial, **_kill_under_load(cluster)}
-    context.say(f"{system:<18} the next commit after {row['outage_seconds']:.2f} s")
+def _trial(context: Context, system: str, nodes: int, trial: int) -> Row:
+    with context.cluster(system, nodes) as cluster:
+        row = {"system": system, "nodes": nodes, "trial": trial, **_kill_under_load(cluster)}
+    context.say(f"{system:<18} {nodes} nodes: the next commit after {row['outage_seconds']:.2f} s")
     return row
 
 

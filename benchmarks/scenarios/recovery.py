@@ -11,6 +11,8 @@ from benchmarks.scenarios.context import Context, Row
 from benchmarks.systems.cluster import Cluster, EmbeddedCluster
 
 IN_FLIGHT = 1024
+COMPARED = {3: ("conflux", "conflux-embedded", "pysyncobj-tuned", "etcd"), 5: ("conflux", "etcd")}  # by number of nodes
+ENTRIES_OF_ROUNDS = 100_000  # measured in each round; more take too long
 BACK_SECONDS_MAX = 300.0
 LOOK_SECONDS = 0.01
 
@@ -18,16 +20,18 @@ LOOK_SECONDS = 0.01
 def recovery(context: Context) -> list[Row]:
     """kill -9 of all, then: seconds from starting the processes to a leader with all of the state."""
     rows: list[Row] = []
-    for entries in (100_000, 1_000_000) if context.is_full else (100_000,):
-        for system in ("conflux", "conflux-embedded", "pysyncobj-tuned", "etcd"):
-            rows += context.measured(system, partial(_recover, context, system, entries))
+    for nodes, entries in ((3, 100_000), (5, 100_000), (3, 1_000_000)) if context.is_full else ((3, 100_000),):
+        for _ in range(context.rounds if entries == ENTRIES_OF_ROUNDS else 1):
+            for system in COMPARED[nodes]:
+                measure = partial(_recover, context, system, nodes, entries)
+                rows += context.measured(f"{system}, {nodes} nodes, {entries:,} entries", measure)
     return rows
 
 
-def _recover(context: Context, system: str, entries: int) -> Row:
-    with context.cluster(system, 3) as cluster:
-        row = {"system": system, "nodes": 3, "entries": entries, **_kill_all(cluster, entries)}
-    context.say(f"{system:<18} {entries:>9,} entries: back after {row['seconds']:.2f} s")
+def _recover(context: Context, system: str, nodes: int, entries: int) -> Row:
+    with context.cluster(system, nodes) as cluster:
+        row = {"system": system, "nodes": nodes, "entries": entries, **_kill_all(cluster, entries)}
+    context.say(f"{system:<18} {nodes} nodes, {entries:>9,} entries: back after {row['seconds']:.2f} s")
     return row
 
 
