@@ -40,6 +40,7 @@ from conflux.store.records import membership_of, noop_payload
 from conflux.wire.peers import HashedPoint
 
 FULL_DISK_RETRY_SECONDS = 0.5
+ABSENT_SHARE = 0.75  # of the shortest election time-out: it has passed when a node begins
 FOLD_BYTES_MAX = 1 * limits.MIB
 
 
@@ -144,6 +145,7 @@ class Replica:
         self._commit_target = machine.index
         self._read_ahead: deque[Entry] = deque()
         self.commit_on_disk = restored.commit_index
+        self._count_absence(options)
 
     @property
     def is_stuck(self) -> bool:
@@ -335,6 +337,14 @@ class Replica:
             return False
         self.raft.step_down()
         return True
+
+    def _count_absence(self, options: Options) -> None:
+        """While this node was away it heard no leader, so that most of an election time-out is over when it begins.
+
+        All that is left is time to hear a leader that lives, which others would not let it disturb (pre-vote).
+        """
+        is_alone = self.raft.configuration.voters == (self.raft.identity,)
+        self.raft.tick(self.raft.election_timeout if is_alone else int(ABSENT_SHARE * options.election_ticks_min))
 
     def _noop_payload(self, last_payload: bytes | None) -> bytes:
         """A new term's first entry goes on where the log ends; where that is a snapshot, where its machine ends."""

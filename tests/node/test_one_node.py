@@ -66,6 +66,14 @@ def test_a_node_alone_forms_its_cluster_and_leads_it(world):
     assert (node.problem(), node.waiting_for()) == (None, None)
 
 
+def test_a_node_alone_leads_again_as_soon_as_it_starts(world):
+    world.leader()
+    node = world.restart("a")
+    for _ in range(3):
+        node.turn()
+    assert node.is_leading
+
+
 def test_before_its_first_turn_a_node_serves_nobody_and_says_what_it_waits_for():
     world = World(3)
     world.stop("b"), world.stop("c")

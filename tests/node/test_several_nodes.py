@@ -75,6 +75,35 @@ def test_nodes_that_come_late_are_waited_for():
     assert world.leader()
 
 
+def test_a_cluster_that_starts_again_has_a_leader_before_a_whole_election_time_out_is_over(world):
+    world.run(0.2)
+    for label in "abc":
+        world.restart(label)
+    world.until(world.leaders, seconds_max=0.29)  # the default is 0.3 to 0.5
+
+
+def test_a_node_that_comes_back_disturbs_no_leader_though_it_stands_soon(world):
+    leader = world.leader()
+    term = leader.replica.raft.term
+    for _ in range(5):
+        label = label_of(world.followers()[0])
+        disk = world.disk(label).reopened()
+        world.stop(label)
+        world.run(0.2)
+        world.start(label, disk)
+        world.run(0.6)
+    assert world.leaders() == [leader] and {node.replica.raft.term for node in world.nodes.values()} == {term}
+
+
+def test_a_node_that_comes_back_cut_off_keeps_its_term(world):
+    world.run(0.2)
+    label = label_of(world.followers()[0])
+    world.restart(label)
+    world.isolate(label)
+    world.run(2.0)
+    assert len({node.replica.raft.term for node in world.nodes.values()}) == 1
+
+
 def test_b14_a_cluster_starts_again_from_its_directories_though_addresses_are_all_it_knows(world):
     world.user().perform(("add", "x"))
     world.run(0.2)

@@ -29,7 +29,7 @@ from tests.simulation.simulator import Simulator
 # What a node or a checker raises: InvariantViolated and Violation are of the first kind; the last is `pytest.raises`.
 FOUND = (AssertionError, ConfluxError, pytest.fail.Exception)
 CORES_RUNS_MAX = 2000
-NODES_RUNS_MAX = 60
+NODES_RUNS_MAX = 200
 NODES_STEPS = 1500
 
 Attempt: TypeAlias = tuple[str, Callable[[], object]]  # its name, and what raises where something is wrong

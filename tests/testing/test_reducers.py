@@ -149,4 +149,5 @@ def test_the_fixtures_are_there_and_the_guides_tests_pass(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     run = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "1 failed, 2 passed" in run.stdout, run.stdout + run.stderr
-    assert "seed 0: Violation: the reducer gave two states" in run.stdout
+    # The reducer's two answers, or two nodes' states: what is seen first depends on the lots.
+    assert re.search("seed 0: Violation: (the reducer gave two states|equal logs fold into)", run.stdout), run.stdout
