@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from conflux import limits
 from conflux.client.asked import unreadable
@@ -34,6 +34,7 @@ from conflux.wire.clients import (
 from conflux.wire.state_decoder import decode_state
 
 StateDone = Callable[[Any], None]  # takes the state, or the error
+T = TypeVar("T")
 
 
 ASK_AGAIN_SECONDS = 0.05
@@ -82,7 +83,14 @@ class LocalCaller:
     def watch(self, from_revision: int) -> WatchFeed:
         """Begin a watch, from any thread: from a revision on, or with 0 from now on."""
         feed = WatchFeed(next(self._numbers), from_revision)
-        self.run_soon(lambda: self._watches.__setitem__(feed.number, feed))
+
+        def job() -> None:
+            if self._over is None:
+                self._watches[feed.number] = feed
+            else:
+                feed.committed.put(self._over)
+
+        self.run_soon(job)
         return feed
 
     def unwatch(self, feed: WatchFeed) -> None:
@@ -128,11 +136,15 @@ class LocalCaller:
     def close(self, error: ConfluxError) -> None:
         """Tell all who wait, and all who come from now on."""
         self._over = error
-        while self._inbox:
-            self._inbox.popleft().tell(error)
-        while self._jobs:
-            self._jobs.popleft()()  # those that wait for one get an answer, if an old one
+        self._tell_the_late(error)
         self._tell_all(error)
+
+    def _tell_the_late(self, error: ConfluxError) -> None:
+        """What was handed over and not taken yet is told: from any thread, and each by one of them."""
+        for call in _drained(self._inbox):
+            call.tell(error)
+        for job in _drained(self._jobs):
+            job()  # whoever waits for one gets an answer, if an old one
 
     def _tell_all(self, error: ConfluxError) -> None:
         """Nothing more comes of what was begun: the loop ends, or the node is no member any more."""
@@ -151,7 +163,7 @@ class LocalCaller:
         The loop may have ended just before: then nobody else would answer.
         """
         if self._over is not None:
-            self.close(self._over)
+            self._tell_the_late(self._over)
         elif not self._woken and threading.get_ident() != self._thread:
             self._woken = True
             self._node.channel.wake()
@@ -215,3 +227,13 @@ class LocalCaller:
             read.done(decode_state(bytes(read.parts)))
         except MalformedValue as error:
             read.done(error)
+
+
+def _drained(queue: deque[T]) -> Iterator[T]:
+    """What is in it, and out of it then; others may take from it, too."""
+    while True:
+        try:
+            item = queue.popleft()
+        except IndexError:
+            return
+        yield item
