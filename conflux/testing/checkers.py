@@ -140,12 +140,14 @@ class CommitsAgree(Checker):
     Attributes:
         log: all that any node has folded.
         machines: what each entry of it folds into.
+        terms: the least term in which a node folded it: it is the one in which it was committed, or a later one.
     """
 
     def __init__(self, app: App[Any, Any] | None = None) -> None:
         self._app: App[Any, Any] = app or App()
         self.log: list[Entry] = []
         self.machines: list[Machine] = []
+        self.terms: list[int] = []
         self._folded: dict[str, tuple[int, int]] = {}  # by node: (start, index)
         self._committed: dict[str, tuple[int, int]] = {}
 
@@ -166,11 +168,15 @@ class CommitsAgree(Checker):
         self._folded[host.label] = (host.opened, entry.index)
         if machine.index == len(self.log) + 1:
             check_membership(self.machines[-1] if self.machines else None, machine)
+        assert host.node is not None and host.node.replica is not None
+        term = host.node.replica.raft.term
         if entry.index > len(self.log):
             self.log.append(entry)
             self.machines.append(machine)
+            self.terms.append(term)
             return
         place = entry.index - 1
+        self.terms[place] = min(self.terms[place], term)
         require(self.log[place] == entry, "commits agree: {} commits {}, but {} is", host.label, entry, self.log[place])
         self._compare(host.label, machine, self.machines[place])
 
@@ -210,9 +216,10 @@ class LeaderCompleteness(Checker):
         if change.role is not RoleName.LEADER or host.node is None or host.node.replica is None:
             return
         log = host.node.replica.raft.log
-        for last in reversed(self._commits.log):
-            # A leader of a past term need not know what was committed after it: it has not heard yet.
-            if last.term <= change.term:
+        # Figure 8: a later leader may commit an entry of an old term, so the term of the commit counts. A leader of a
+        # past term need not know what was committed after it: it has not heard yet.
+        for last, committed_in in zip(reversed(self._commits.log), reversed(self._commits.terms), strict=True):
+            if committed_in <= change.term:
                 included = last.index < log.snapshot_index
                 complete = included or (last.index <= log.last_index and log.term_at(last.index) == last.term)
                 require(complete, "leader completeness: {} leads {} without {}", host.label, change.term, last)

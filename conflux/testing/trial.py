@@ -40,6 +40,7 @@ class Trial:
         self.commits, own = all_checkers(cluster.hosts, app)
         if isinstance(cluster, RefoundedCluster):
             self.commits.log, self.commits.machines = list(cluster.beginning.log), list(cluster.beginning.machines)
+            self.commits.terms = [entry.term for entry in self.commits.log]  # none of its leaders' is earlier
         self._began = len(self.commits.log)
         cluster.watch_with([*own, *checkers])
         self._app = app

@@ -59,8 +59,17 @@ class Log(SimpleNamespace):
         return len(self.entries)
 
 
-def host(label: str = "n1", *, opened: int = 1, entries: tuple[Entry, ...] = (), commit: int = 0, **node: Any) -> Any:
-    raft = SimpleNamespace(commit_index=commit, log=Log(entries=entries), configurations=Configurations(VOTERS))
+def host(
+    label: str = "n1",
+    *,
+    opened: int = 1,
+    entries: tuple[Entry, ...] = (),
+    commit: int = 0,
+    term: int = 1,
+    **node: Any,
+) -> Any:
+    log, configurations = Log(entries=entries), Configurations(VOTERS)
+    raft = SimpleNamespace(commit_index=commit, log=log, configurations=configurations, term=term)
     replica = SimpleNamespace(raft=raft, refusal=None)
     node = {
         "replica": replica,
@@ -181,13 +190,24 @@ def test_a_commit_index_that_goes_back_is_seen():
 
 def test_a_leader_without_a_committed_entry_is_seen():
     commits = checkers.CommitsAgree()
-    commits.log = [entry(1), entry(2), entry(3, term=9)]
+    commits.log, commits.terms = [entry(1), entry(2), entry(3, term=9)], [1, 1, 9]
     checker = checkers.LeaderCompleteness(commits)
     checker.role_changed(host(entries=(entry(1), entry(2))), leads(2))
     with pytest.raises(Violation, match="leader completeness"):
         checker.role_changed(host(entries=(entry(1),)), leads(2))
     with pytest.raises(Violation, match="leader completeness"):
         checker.role_changed(host(entries=(entry(1), entry(2))), leads(9))
+
+
+def test_a_leader_of_a_term_before_an_old_entry_was_committed_need_not_have_it():
+    """Figure 8: n3 commits an entry of term 1 in term 3, and only then n2 hears that it had won term 2."""
+    commits = checkers.CommitsAgree()
+    for term in (7, 3):  # who folds it first may have heard of later terms
+        commits.applied(host(f"n{term}", term=term), entry(1), machine())
+    checker = checkers.LeaderCompleteness(commits)
+    checker.role_changed(host("n2"), leads(2))
+    with pytest.raises(Violation, match="leader completeness"):
+        checker.role_changed(host("n2"), leads(3))
 
 
 def test_an_answer_that_a_minority_holds_is_seen():
