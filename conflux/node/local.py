@@ -36,7 +36,6 @@ from conflux.wire.state_decoder import decode_state
 StateDone = Callable[[Any], None]  # takes the state, or the error
 T = TypeVar("T")
 
-
 ASK_AGAIN_SECONDS = 0.05
 READ_NUMBERS_FROM = 2**60  # apart from the requester's numbers
 
@@ -72,13 +71,11 @@ class LocalCaller:
 
     def submit(self, call: Call) -> None:
         """Take a call, from any thread."""
-        self._inbox.append(call)
-        self._have_looked_at()
+        self._hand_over(self._inbox, call)
 
     def run_soon(self, job: Callable[[], None]) -> None:
         """Run a job in the loop's thread, from any thread."""
-        self._jobs.append(job)
-        self._have_looked_at()
+        self._hand_over(self._jobs, job)
 
     def watch(self, from_revision: int) -> WatchFeed:
         """Begin a watch, from any thread: from a revision on, or with 0 from now on."""
@@ -157,11 +154,12 @@ class LocalCaller:
             feed.committed.put(error)
         self._watches.clear()
 
-    def _have_looked_at(self) -> None:
+    def _hand_over(self, queue: deque[T], item: T) -> None:
         """End the loop's wait: not where it is the loop's own thread that has something new, since it looks first.
 
         The loop may have ended just before: then nobody else would answer.
         """
+        queue.append(item)
         if self._over is not None:
             self._tell_the_late(self._over)
         elif not self._woken and threading.get_ident() != self._thread:
@@ -216,8 +214,7 @@ class LocalCaller:
         read.parts += message.part
         if len(read.parts) < message.bytes_total:
             more = ReadMore(message.request, message.revision, len(read.parts))
-            self._jobs.append(lambda: self._node.handle(HERE, more))  # not from in here: parts would nest in parts
-            self._have_looked_at()
+            self.run_soon(lambda: self._node.handle(HERE, more))  # not from in here: parts would nest in parts
             return
         del self._reads[message.request]
         if read.revision_only:
