@@ -145,7 +145,7 @@ class Replica:
         self._commit_target = machine.index
         self._read_ahead: deque[Entry] = deque()
         self.commit_on_disk = restored.commit_index
-        self._count_absence(options)
+        self._count_absence()
 
     @property
     def is_stuck(self) -> bool:
@@ -338,13 +338,14 @@ class Replica:
         self.raft.step_down()
         return True
 
-    def _count_absence(self, options: Options) -> None:
+    def _count_absence(self) -> None:
         """While this node was away it heard no leader, so that most of an election time-out is over when it begins.
 
         All that is left is time to hear a leader that lives, which others would not let it disturb (pre-vote).
         """
-        is_alone = self.raft.configuration.voters == (self.raft.identity,)
-        self.raft.tick(self.raft.election_timeout if is_alone else int(ABSENT_SHARE * options.election_ticks_min))
+        raft = self.raft
+        is_alone = raft.configuration.voters == (raft.identity,)
+        raft.tick(raft.election_timeout if is_alone else int(ABSENT_SHARE * raft.options.election_ticks_min))
 
     def _noop_payload(self, last_payload: bytes | None) -> bytes:
         """A new term's first entry goes on where the log ends; where that is a snapshot, where its machine ends."""
