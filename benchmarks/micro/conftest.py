@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.micro.ratios import (
-    ROUND_SECONDS,
+    CASE_ROUND_SECONDS,
     ByTheLoop,
     load_baseline,
     loop_step_seconds,
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.option.benchmark_timer = "time.process_time"  # what the disk takes doesn't count
-    config.option.benchmark_min_time = ROUND_SECONDS  # that clock itself takes half a microsecond
+    config.option.benchmark_min_time = CASE_ROUND_SECONDS  # that clock itself takes half a microsecond
     config.stash[_ratios] = {}
 
 
@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def by_the_loop(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Iterator[ByTheLoop]:
+def by_the_loop(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> ByTheLoop:
     """Measures a step that does so many units of work, and fails where it has grown past the tolerance."""
 
     def measure(step: Callable[[], object], units: int = 1) -> None:
@@ -61,4 +61,4 @@ def by_the_loop(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> 
         if problem is not None and not request.config.getoption("--update"):
             pytest.fail(problem, pytrace=False)
 
-    yield measure
+    return measure

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 BASELINE = Path(__file__).parent / "baseline.json"
 LOOP_STEPS = 1000
-ROUNDS = 50
-ROUND_SECONDS = 0.001
+LOOP_ROUNDS = 50
+CASE_ROUND_SECONDS = 0.001
 
 ByTheLoop: TypeAlias = Callable[..., None]  # takes a step, and how many units of work it is (1)
 
@@ -30,7 +30,7 @@ def save_baseline(ratios: dict[str, float]) -> None:
 
 def loop_step_seconds() -> float:
     """Processor time of one of the loop's steps, here and now: the least of the rounds, since noise only adds."""
-    return min(_round_seconds() for _ in range(ROUNDS)) / LOOP_STEPS
+    return min(_round_seconds() for _ in range(LOOP_ROUNDS)) / LOOP_STEPS
 
 
 def regression(name: str, ratio: float, baseline: dict[str, float], tolerance: float) -> str | None:
