@@ -55,8 +55,7 @@ class Signals:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._asked += 1
         if self._asked > 1:
-            for node in self._launcher.nodes:
-                node.process.kill()
+            self._launcher.kill()
         if self._asked > 2:
             os._exit(128 + number)
 

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from conflux.app import load_app
 from conflux.discovery.local import NODE_LOG, LocalNode, Manifest
 from conflux.errors import AlreadyOpen, ConfluxError, OptionsError
-from conflux.node import beginnings
+from conflux.node import app_check, beginnings, child, process
 from conflux.node.addresses import with_addresses
 from conflux.node.arriving import with_arrival
+from conflux.node.child import Child
 from conflux.node.options import NodeOptions
 from conflux.node.process import NodeSpec
 from conflux.storage.lock import LOCK_FILE, lock_holder
-from conflux.store.machine import Machine
 from conflux.transport.address import Address
 
 START_SECONDS_MAX = 30.0
@@ -65,9 +61,13 @@ class Launched:
 
     label: str
     spec: NodeSpec
-    process: subprocess.Popen[bytes]
+    child: Child
     identity: str = ""
     endpoint: str = ""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        return self.child.process
 
     def row(self) -> dict[str, Any]:
         """What `start --detach` prints of it."""
@@ -93,6 +93,7 @@ class Launcher:
         self.left: list[str] = []  # a line for each member that was not started
         self.manifest: Manifest | None = None
         self._options = options
+        self._children: list[Child] = []
 
     def start(self) -> None:
         """Start every member that isn't running.
@@ -128,10 +129,17 @@ class Launcher:
             self.manifest.save(options.cluster_dir)
 
     def respawn(self, node: Launched) -> None:
-        """Start a node again that died."""
-        node.process = _popen(replace(node.spec, archive_is_new=False))
-        answer = _read_answer(node.process, time.monotonic() + START_SECONDS_MAX)
-        node.endpoint = answer.get("endpoint", node.endpoint)
+        """Start a node again that died.
+
+        Raises:
+            ConfluxError: it ends with that.
+        """
+        node.child = self._begin(replace(node.spec, archive_is_new=False), fresh=True)  # by now there are threads here
+        answer = node.child.answer(time.monotonic() + START_SECONDS_MAX)
+        if "error" in answer:
+            node.child.await_end(time.monotonic() + STOP_SECONDS_MAX)
+            raise child.raised(answer)
+        node.endpoint = answer["endpoint"]
 
     def stop(self) -> None:
         """Stop what this launcher started. Where those are all, there is nobody to hand leadership to."""
@@ -142,11 +150,12 @@ class Launcher:
                 node.process.send_signal(signal.SIGINT if are_all else signal.SIGTERM)
         deadline_s = time.monotonic() + STOP_SECONDS_MAX
         for node in self.nodes:
-            try:
-                node.process.wait(max(0.0, deadline_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                node.process.kill()
-                node.process.wait()
+            node.child.await_end(deadline_s)
+
+    def kill(self) -> None:
+        """Kill whatever this launcher started, at once."""
+        for each in self._children:
+            each.process.kill()
 
     def _manifest(self) -> tuple[Manifest, str | None]:
         """What is here, or shall be; and the label of the one node to start, where not all are."""
@@ -183,8 +192,13 @@ class Launcher:
     def _check(self, manifest: Manifest) -> None:
         """Find what would keep every node from starting before anything is written."""
         options = self._options
-        app = load_app(manifest.app, manifest.app_dir)
-        Machine.initial(app)
+        what, job = f"a look at the app {manifest.app}", app_check.job(manifest.app, manifest.app_dir)
+        check = child.begin(what, app_check.main, job, fresh=False, words_in=None)
+        self._children.append(check)
+        answer = check.answer(time.monotonic() + START_SECONDS_MAX)
+        check.await_end(time.monotonic() + STOP_SECONDS_MAX)
+        if "error" in answer:
+            raise child.raised(answer)
         NodeOptions(
             cluster=options.cluster,
             label=manifest.nodes[-1].label,
@@ -203,14 +217,22 @@ class Launcher:
     def _spawn_all(self, manifest: Manifest, labels: set[str], key_file: Path | None) -> None:
         for node in manifest.nodes:
             if node.label in labels:
-                self.nodes.append(self._spawn(manifest, node, key_file))
+                spec = self._spec(manifest, node, key_file)
+                self.nodes.append(Launched(node.label, spec, self._begin(spec, fresh=not self.nodes)))
 
-    def _spawn(self, manifest: Manifest, node: LocalNode, key_file: Path | None) -> Launched:
+    def _begin(self, spec: NodeSpec, *, fresh: bool) -> Child:
+        """A node's process."""
+        place = self._options.cluster_dir
+        node = child.begin("the node's process", process.main, spec.to_json(), fresh=fresh, words_in=place)
+        self._children.append(node)
+        return node
+
+    def _spec(self, manifest: Manifest, node: LocalNode, key_file: Path | None) -> NodeSpec:
         options = self._options
         here = tuple(other.address for other in manifest.nodes if other is not node and other.address)
         peers = (*here, *manifest.peers)
         mdns = manifest.mdns and not manifest.is_whole and not Address.parse(node.address).is_loopback
-        spec = NodeSpec(
+        return NodeSpec(
             cluster=manifest.cluster,
             label=node.label,
             identity=node.identity,
@@ -232,14 +254,13 @@ class Launcher:
             election_timeout_ms=options.election_timeout_ms,
             heartbeat_interval_ms=options.heartbeat_interval_ms,
         )
-        return Launched(node.label, spec, _popen(spec))
 
     def _await_listening(self) -> None:
         """Wait until each node listens. One that can't is left out and said; if none can, that is the error."""
         deadline_s = time.monotonic() + START_SECONDS_MAX
         errors: dict[str, dict[str, Any]] = {}
         for node in [*self.nodes]:
-            answer = _read_answer(node.process, deadline_s)
+            answer = node.child.answer(deadline_s)
             if "error" in answer:
                 errors[node.label] = answer
                 node.process.wait()
@@ -342,37 +363,6 @@ def _refuse_lonely_loopback(manifest: Manifest) -> None:
             f"{node.address} is this machine's own loopback, where no node of another machine can come",
             hint="Leave --bind out, or name an address on the network; on one machine, name the others with --peer.",
         )
-
-
-def _popen(spec: NodeSpec) -> subprocess.Popen[bytes]:
-    """A node's process: in a session of its own, so that Ctrl-C reaches only the launcher."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "conflux.node.process", f"{spec.cluster}/{spec.label}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(spec.to_json())
-    process.stdin.close()
-    return process
-
-
-def _read_answer(process: subprocess.Popen[bytes], deadline_s: float) -> dict[str, Any]:
-    """The one line that a node answers with, or an error in its place."""
-    assert process.stdout is not None and process.stderr is not None
-    ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline_s - time.monotonic()))
-    line = process.stdout.readline() if ready else b""
-    if not line:
-        process.kill()
-        last_words = process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        reason = last_words[-1] if last_words else "it did not answer in time"
-        return {"error": "ConfluxError", "message": f"the node's process failed: {reason}", "hint": ""}
-    process.stdout.close()
-    process.stderr.close()
-    answer: dict[str, Any] = json.loads(line)
-    return answer
 
 
 def _signal(directory: Path, pid: int, number: int) -> None:

@@ -1,7 +1,7 @@
-"""A node as a process of its own: `python -m conflux.node.process`, as the launcher starts it.
+"""A node as a process of its own, as the launcher starts it (`conflux/node/child.py`).
 
 It reads what to be as JSON from its standard input, so that nothing of it shows in the process list, answers with one
-line of JSON on its standard output, and from then on speaks only through its log file.
+line of JSON, and from then on speaks only through its log file.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from setproctitle import setproctitle
+
 from conflux.app import load_app
 from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.discovery.local import NODE_LOG, Runtime
 from conflux.errors import ConfluxError
 from conflux.node import collector
 from conflux.node.addresses import dialled_here
+from conflux.node.child import Answer, said_of, said_so_far
 from conflux.node.loop import Loop
 from conflux.node.node import Node
 from conflux.node.opening import forget, open_archive, open_directory, open_node
@@ -73,11 +76,13 @@ class NodeSpec:
 
 def main() -> int:
     """Run one node until SIGTERM or SIGINT; the exit status is 0 for that, 1 for anything else."""
+    answer = Answer()
     spec = NodeSpec.from_json(sys.stdin.buffer.read())
+    _be_called(f"conflux node {spec.cluster}/{spec.label}")
     try:
         node = _open(spec)
     except ConfluxError as error:
-        _answer({"error": type(error).__name__, "message": str(error), "hint": error.hint})
+        answer.give(said_of(error))
         return 1
     loop = Loop(node)
     # SIGINT is for whoever stops all nodes at once: then there is nobody to hand over to.
@@ -92,7 +97,7 @@ def main() -> int:
         local=dialled_here(spec.bind),
     )
     runtime.save(directory)
-    _answer({"pid": runtime.pid, "endpoint": runtime.endpoint, "identity": runtime.identity})
+    answer.give({"pid": runtime.pid, "endpoint": runtime.endpoint, "identity": runtime.identity})
     _speak_through(directory / NODE_LOG)
     collector.calm_for_good()
     _log.info("node %s (%s) listens on %s", spec.label, runtime.identity[:8], runtime.endpoint)
@@ -103,6 +108,13 @@ def main() -> int:
     loop.run()
     _log.info("node %s stopped", spec.label)
     return 0 if loop.error is None else 1
+
+
+def _be_called(title: str) -> None:
+    """What `ps` shows. The environment's memory, by which processes are found again, is not used for a longer one."""
+    os.environ["SPT_NOENV"] = "1"
+    setproctitle(title)
+    del os.environ["SPT_NOENV"]
 
 
 def _open(spec: NodeSpec) -> Node:
@@ -156,11 +168,6 @@ def _tell_role(change: RoleChanged) -> None:
     _log.info("%s in term %d, leader %s", change.role.value, change.term, leader)
 
 
-def _answer(line: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
-
-
 def _speak_through(log_file: Path) -> None:
     """From now on the log file is all there is: the terminal and the launcher's pipes belong to others."""
     handler = RotatingFileHandler(log_file, maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8")
@@ -170,6 +177,8 @@ def _speak_through(log_file: Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     null = os.open(os.devnull, os.O_RDONLY)
     words = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    sys.stdout.flush()
+    os.write(words, said_so_far())
     os.dup2(null, 0)
     os.dup2(words, 1)  # what a user's app prints, and the interpreter's last words
     os.dup2(words, 2)
@@ -182,7 +191,3 @@ def time_in_utc(seconds: float | None) -> Any:
     import time
 
     return time.gmtime(seconds)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

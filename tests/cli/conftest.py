@@ -48,6 +48,6 @@ def end(cluster: Cluster) -> None:
 def is_node(pid: int) -> bool:
     """True where this process is still the node that we started, and not another one of the same number."""
     try:
-        return b"conflux.node.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"conflux node" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False

@@ -19,7 +19,7 @@ from tests.cli.running import command_line, environment, shell, wait_until
 SLOW_TO_IMPORT = """
 import pathlib, sys, time, conflux
 
-if "conflux.node.process" in sys.orig_argv:
+if any("conflux.node.process" in each for each in sys.orig_argv):
     pathlib.Path(__file__).with_name("begun").touch()
     time.sleep(600)
 app = conflux.App()
@@ -59,6 +59,16 @@ def await_node(process: subprocess.Popen[str], place: Path) -> int:
     return runtime.pid
 
 
+def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
+    """What it prints, up to a line with these words."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline()]
+    while words not in lines[-1]:
+        assert lines[-1], "it has ended"
+        lines.append(process.stdout.readline())
+    return [line.rstrip("\n") for line in lines]
+
+
 def test_a_signal_stops_the_nodes_and_an_ephemeral_directory_is_gone(start, tmp_path):
     process = start()
     node = await_node(process, tmp_path)
@@ -88,6 +98,46 @@ def test_two_signals_before_the_nodes_listen_are_no_error(start, tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "Stopped.\n", "")
     assert not [*tmp_path.glob("conflux-*")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_or_two_signals_end_a_look_at_an_app_that_does_not_end(start, tmp_path, number):
+    hangs = "import os, pathlib, time\npathlib.Path(__file__).with_name('begun').write_text(f'{os.getpid()} ')\n"
+    (tmp_path / "hangs.py").write_text(f"{hangs}time.sleep(600)\n")
+    process = start("--app", "hangs:app", "--app-dir", str(tmp_path))
+    wait_until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text().endswith(" "))
+    looker = int((tmp_path / "begun").read_text())
+    process.send_signal(signal.SIGINT)
+    os.kill(looker if number == signal.SIGINT else process.pid, number)  # a terminal tells both
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "Stopped.\n", "")
+    assert not Path(f"/proc/{looker}").exists() and not [*tmp_path.glob("conflux-*")]
+
+
+def test_a_node_that_dies_is_started_again_and_one_that_can_not_be_is_said_once(start, tmp_path):
+    app = tmp_path / "mine.py"
+    app.write_text(SLOW_TO_IMPORT.replace("conflux.node.process", "nobody"))
+    process = start("--restart", "--app", "mine:app", "--app-dir", str(tmp_path))
+    node = await_node(process, tmp_path)
+    os.kill(node, signal.SIGKILL)
+    said = read_until(process, "it is started again")
+    (directory,) = tmp_path.glob("conflux-*/conflux/n1")
+    wait_until(lambda: (runtime := Runtime.load(directory)) is not None and runtime.pid != node)
+    app.write_text("no app")
+    again = Runtime.load(directory)
+    assert again is not None
+    os.kill(again.pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    lines = [line for line in out.splitlines() if line.startswith("n1 ")]
+    assert [line.partition(" ")[2] for line in [*said, *lines] if "again" in line] == [
+        "was killed by signal 9; it is started again.",
+        "was killed by signal 9; it is started again.",
+        "can't be started again: the app mine:app can't be imported: SyntaxError: invalid syntax (mine.py, line 1)",
+    ]
+    assert (process.returncode, err) == (
+        1,
+        "error: not all of them were stopped. Their log files say why: conflux logs.\n",
+    )
 
 
 def test_a_third_signal_ends_it_at_once(start, tmp_path):

@@ -14,9 +14,10 @@ import pytest
 
 from conflux.discovery.local import Manifest
 from conflux.errors import NotApplied, OutcomeUnknown
+from conflux.node import child, process
 from tests.faults import smalldisk, strace
 from tests.faults.budget import FULL, needs_time
-from tests.faults.cluster import FaultCluster, await_until, python
+from tests.faults.cluster import FaultCluster, await_until
 from tests.faults.smalldisk import SmallDisk
 from tests.faults.strace import Tracer, failing, slow
 
@@ -213,7 +214,7 @@ def test_a_second_process_on_a_directory_is_told_so_at_once(make_cluster: MAKERS
     assert manifest is not None
     node = manifest.nodes[0]
     ran = subprocess.run(
-        python("-m", "conflux.node.process"),
+        child.command(process.main),
         input=json.dumps(spec_of(cluster, node.label, node.identity)),
         capture_output=True,
         text=True,

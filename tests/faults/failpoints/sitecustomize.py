@@ -1,4 +1,4 @@
-"""Python imports this at start where its directory is on PYTHONPATH: the way into a node that has no hooks.
+"""Python imports this at start where its directory is on PYTHONPATH: the way into a node, which has no hooks.
 
 CONFLUX_FAILPOINT=persist.after:3   where to die, and the how many-th time
 CONFLUX_FAILPOINT_NODE=n1           in which node
@@ -10,27 +10,30 @@ CONFLUX_MARKS=1                     instead: name sends and answers in the order
 
 import os
 import sys
+from typing import Any
 
+if "start" in sys.orig_argv or any("conflux.node.process" in each for each in sys.orig_argv):
+    from conflux.node import process
 
-def _is_node(argv: list[str], wanted: str) -> bool:
-    return "conflux.node.process" in argv and argv[-1].endswith(f"/{wanted}" if wanted else "")
+    open_node = process._open
 
+    def opening(spec: Any) -> Any:
+        """In the node's own process, which may be a fork of the launcher's."""
+        given = os.environ
+        if "CONFLUX_SNAPSHOTS" in given:
+            from points import take_many_snapshots
 
-if _is_node(sys.orig_argv, "") and "CONFLUX_SNAPSHOTS" in os.environ:
-    from points import take_many_snapshots
+            take_many_snapshots(spec.label in given["CONFLUX_SNAPSHOTS"].split(","))
+        if given.get("CONFLUX_FAILPOINT_NODE", spec.label) == spec.label:
+            if "CONFLUX_FAILPOINT" in given:
+                from points import set_trap
 
-    take_many_snapshots(any(_is_node(sys.orig_argv, each) for each in os.environ["CONFLUX_SNAPSHOTS"].split(",")))
+                arm = given.get("CONFLUX_FAILPOINT_ARM", "")
+                set_trap(given["CONFLUX_FAILPOINT"], given["CONFLUX_FAILPOINT_DIR"], arm=arm)
+            elif "CONFLUX_MARKS" in given:
+                from marks import set_marks
 
-if _is_node(sys.orig_argv, os.environ.get("CONFLUX_FAILPOINT_NODE", "")):
-    if "CONFLUX_FAILPOINT" in os.environ:
-        from points import set_trap
+                set_marks()
+        return open_node(spec)
 
-        set_trap(
-            os.environ["CONFLUX_FAILPOINT"],
-            os.environ["CONFLUX_FAILPOINT_DIR"],
-            arm=os.environ.get("CONFLUX_FAILPOINT_ARM", ""),
-        )
-    elif "CONFLUX_MARKS" in os.environ:
-        from marks import set_marks
-
-        set_marks()
+    process._open = opening
