@@ -23,6 +23,7 @@ from conflux.discovery.interface import Discovery, StaticPeers
 from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, NotReady, OptionsError
 from conflux.node.clock import SystemClock
 from conflux.node.dispatcher import Dispatcher
+from conflux.node.formation import settle_seconds
 from conflux.node.local import LocalCaller
 from conflux.node.loop import Loop
 from conflux.node.node import Node
@@ -115,7 +116,8 @@ class Conflux:
             id,
             cluster_size,
             spec,
-            [*_place_problems(data_dir), *_archive_problems(archive, in_memory), *_peers_problems(peers, spec)],
+            peers,
+            [*_place_problems(data_dir), *_archive_problems(archive, in_memory)],
             cluster=cluster,
             election_timeout_ms=election_timeout_ms,
             heartbeat_interval_ms=heartbeat_interval_ms,
@@ -374,8 +376,15 @@ def _channel_spec(channel: str | Mapping[str, Any] | Channel) -> dict[str, Any]:
 
 
 def _check(
-    app: App[Any, Any], label: str | None, size: int, spec: dict[str, Any], others: list[str], **options: Any
+    app: App[Any, Any],
+    label: str | None,
+    size: int,
+    spec: dict[str, Any],
+    peers: tuple[str, ...] | list[str],
+    others: list[str],
+    **options: Any,
 ) -> NodeOptions:
+    others = [*others, *(wrong_peers := _peers_problems(peers, spec))]
     problems = [*app.problems(), *others] if isinstance(app, App) else ['"app" must be a conflux.App', *others]
     if not label:
         problems.append('"id" is required')
@@ -388,8 +397,9 @@ def _check(
         problems.append(f'channel {spec.get("name")!r} is unknown: "memory" and "zeromq" are there')
     elif unknown := set(spec) - known[spec["name"]] - {"name"}:
         problems.append(f"channel {spec['name']} has no option {', '.join(sorted(unknown))}")
-    settle_s = 0.0 if spec.get("name") != "zeromq" else 2.0
     if not wrong_types:
+        named = () if wrong_peers else peers
+        settle_s = settle_seconds(size, named, mdns=False) if spec.get("name") == "zeromq" else 0.0
         try:
             checked = NodeOptions(label=label or "x", size=size or 1, settle_s=settle_s, **options)
         except OptionsError as error:

@@ -12,7 +12,7 @@ formed, or when it sees one of its name that is. So of proposals that overlap th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -20,6 +20,7 @@ from conflux import limits
 from conflux.node.directory import cluster_id
 from conflux.wire.peers import Founder, Hello, Proposal
 
+SETTLE_SECONDS = 2.0  # so long a set of candidates stays the same before it is proposed: there may be more of them
 SILENT_SECONDS = 5.0  # who isn't heard for so long is gone: no candidate any more, and no place is kept for it
 
 
@@ -52,6 +53,16 @@ class Formed:
 
 
 Decision: TypeAlias = Accept | Never | GiveUp | Formed
+
+
+def settle_seconds(size: int, peers: Collection[str], *, mdns: bool) -> float:
+    """How long candidates have to stay the same: not at all where all others are named, and nobody else is looked for.
+
+    Args:
+        size: of the cluster to form.
+        peers: addresses of other nodes, as this one was told.
+    """
+    return 0.0 if len(peers) >= size - 1 and not mdns else SETTLE_SECONDS
 
 
 class Formation:

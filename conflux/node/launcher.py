@@ -19,6 +19,7 @@ from conflux.node import app_check, beginnings, child, process
 from conflux.node.addresses import with_addresses
 from conflux.node.arriving import with_arrival
 from conflux.node.child import Child
+from conflux.node.formation import settle_seconds
 from conflux.node.options import NodeOptions
 from conflux.node.process import NodeSpec
 from conflux.storage.lock import LOCK_FILE, lock_holder
@@ -27,7 +28,6 @@ from conflux.transport.address import Address
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 5.0  # then a node that doesn't end by itself is killed
 LAUNCH_LOCK = "start.lock"
-SETTLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,8 +244,7 @@ class Launcher:
             key_file=str(key_file) if key_file else None,
             peers=peers,
             mdns=mdns,
-            # Where all others are named and nobody else can turn up, there is nothing to wait for.
-            settle_s=0.0 if len(peers) >= manifest.size - 1 and not mdns else SETTLE_SECONDS,
+            settle_s=settle_seconds(manifest.size, peers, mdns=mdns),
             archive=manifest.archive,
             archive_is_new=options.archive is not None or not node.made,
             forget=options.forget,

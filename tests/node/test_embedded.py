@@ -32,6 +32,7 @@ from conflux.errors import (
     UnknownMethod,
     WrongDirectory,
 )
+from conflux.node import formation
 from conflux.transport.memory import MemoryChannel, MemoryHub
 from tests.node.test_dispatcher import Gate, Listener
 
@@ -692,6 +693,17 @@ def test_three_nodes_of_one_process_over_sockets(open_, tmp_path):
     assert list(nodes[0].get_state("linearizable", timeout=SECONDS_MAX)) == [0, 1, 2]
     members = nodes[0].status()["members"]
     assert sorted(member["endpoint"] for member in members) == sorted(peers)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_where_all_others_are_named_nobody_waits_for_more_of_them(open_, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(formation, "SETTLE_SECONDS", 10 * SECONDS_MAX)
+    options = {"channel": {"name": "zeromq", "insecure": True}, "cluster_size": size, "data_dir": tmp_path}
+    nodes: list[conflux.Conflux] = []
+    for label in "ab"[:size]:
+        peers = [node.status()["node"]["endpoint"] for node in nodes]
+        nodes.append(open_.node(id=label, peers=peers, **options))
+    perform(nodes[-1], "append", "x")
 
 
 def test_a_node_lives_where_the_environment_says(open_: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

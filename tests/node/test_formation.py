@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from conflux.node.directory import cluster_id
-from conflux.node.formation import SILENT_SECONDS, Accept, Formation, Formed, GiveUp, Never
+from conflux.node.formation import SILENT_SECONDS, Accept, Formation, Formed, GiveUp, Never, settle_seconds
 from conflux.wire.peers import Founder, Hello, Proposal
 
 short_id = cache(cluster_id)
@@ -197,6 +197,14 @@ def test_e5_strangers_and_candidates_are_limited():
         node.hear(hello("x", founder=other, address=f"s{number}", size=5), 0)
         node.hear(hello("x", founder=other, address=f"c{number}"), 0)
     assert len(node.strangers) <= 64 and len(node._candidates) <= 64
+
+
+@pytest.mark.parametrize(
+    ("size", "peers", "mdns", "seconds"),
+    [(1, (), False, 0), (3, ("x", "y"), False, 0), (3, ("x",), False, 2), (3, ("x", "y"), True, 2)],
+)
+def test_candidates_settle_unless_all_others_are_named_and_nobody_is_looked_for(size, peers, mdns, seconds):
+    assert settle_seconds(size, peers, mdns=mdns) == seconds
 
 
 def test_who_is_missing_is_told_at_every_stage():
