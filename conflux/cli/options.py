@@ -27,6 +27,7 @@ from conflux.cli.global_options import (
     given_in,
     global_options,
 )
+from conflux.errors import ConfluxError, OptionsError
 
 if TYPE_CHECKING:
     from conflux.client.client import Client
@@ -62,8 +63,8 @@ class Settings:
             patience_s: how long there is, if that is less than the time-out.
 
         Raises:
-            Unreachable: no endpoint is known.
-            OptionsError: the key can't be used.
+            Unreachable: no endpoint is known; or none of those that were named answers, where the cluster is, too.
+            OptionsError: the key can't be used, or the endpoint that was named is another cluster's than that.
         """
         import logging
 
@@ -71,16 +72,32 @@ class Settings:
         from conflux.client.finding import MDNS_SECONDS_MAX
 
         logging.getLogger("conflux").addHandler(logging.NullHandler())  # a command's errors are told by itself, once
+        patience_s = self.timeout() if patience_s is None else patience_s
         client = Client(
             self.cluster,
             endpoints=[*endpoints] or self.endpoints,
             key=self.key,
             data_dir=self.data_dir,
-            mdns_seconds=max(0.1, min(MDNS_SECONDS_MAX, self.timeout() if patience_s is None else patience_s)),
+            mdns_seconds=max(0.1, min(MDNS_SECONDS_MAX, patience_s)),
         )
+        if self.cluster_was_named and self.endpoints and not endpoints:
+            self._check_cluster(client, patience_s)
         if client.found.by_mdns and self.verbosity >= 0:
             click.echo(f"found the cluster {self.cluster!r} at {', '.join(client.found.endpoints)}", err=True)
         return client
+
+    def _check_cluster(self, client: Client, seconds: float) -> None:
+        """Clusters may share a key: a call for one of them must not end up in another because of a wrong address."""
+        try:
+            name = client.cluster_name(timeout=max(0.05, seconds))
+            if name != self.cluster:
+                raise OptionsError(
+                    f"{', '.join(self.endpoints)} belongs to the cluster {name!r}, not to {self.cluster!r}",
+                    hint="Name another --endpoint, or leave out --cluster or --endpoint.",
+                )
+        except ConfluxError:
+            client.close()
+            raise
 
 
 class Command(click.Command):

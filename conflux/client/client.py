@@ -263,10 +263,24 @@ class Client:
 
     def status(self, *, timeout: float = STATUS_SECONDS_MAX) -> list[dict[str, Any]]:
         """What each node that answers in time tells of itself and its cluster."""
+        return list({report["node"]["id"]: report for report in self._reports(timeout)}.values())
+
+    def cluster_name(self, *, timeout: float = STATUS_SECONDS_MAX) -> str:
+        """The name of the cluster that is spoken to, as the first node that answers tells it.
+
+        Raises:
+            Unreachable: no node answers in time.
+        """
+        for report in self._reports(timeout):
+            name: str = report["cluster"]
+            return name
+        raise self.unreachable()
+
+    def _reports(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """The nodes' reports as they come; a node with two addresses answers twice."""
         self._check_open()
         asked: set[str] = set()
-        reports: dict[str, dict[str, Any]] = {}
-        answered = 0  # a node with two addresses answers twice
+        answered = 0
         answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         deadline_s = time.monotonic() + timeout
         waiting = list(self._endpoints)
@@ -280,13 +294,12 @@ class Client:
                     break
                 report = json.loads(answers.get(timeout=max(0.001, deadline_s - time.monotonic())))
                 answered += 1
-                reports[report["node"]["id"]] = report
                 waiting = _endpoints_of(report)
+                yield report
         except queue.Empty:
             pass  # the others do not answer in time
         finally:
             self._engine.end_status(number)
-        return list(reports.values())
 
     def unreachable(self) -> Unreachable:
         """The error for where no node answers: it says why, as far as that can be seen from here."""
