@@ -118,20 +118,26 @@ def begin(what: str, main: Callable[[], int], job: bytes, *, fresh: bool, words_
         words_in: a directory for a nameless file with what it says beside its answer, which so never waits for a
             reader; it has a session of its own then, where Ctrl-C doesn't reach it. None: it is a part of this
             process's command: it speaks where that speaks, and Ctrl-C ends it.
+
+    Raises:
+        ConfluxError: the system has no room for it.
     """
     forks = CAN_FORK and not fresh
     if forks:
         gc.freeze()  # what is here is shared, until a collection in the fork looks at it
-    words = None if words_in is None else tempfile.TemporaryFile(dir=words_in)  # noqa: SIM115 - the child writes on
-    process = subprocess.Popen(
-        command(main),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=words,
-        start_new_session=words_in is not None,
-        restore_signals=not forks,  # a Python that goes on ignores SIGPIPE
-        preexec_fn=partial(_instead, main) if forks else None,  # noqa: PLW1509 - there is no other thread
-    )
+    try:
+        words = None if words_in is None else tempfile.TemporaryFile(dir=words_in)  # noqa: SIM115 - the child writes on
+        process = subprocess.Popen(
+            command(main),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=words,
+            start_new_session=words_in is not None,
+            restore_signals=not forks,  # a Python that goes on ignores SIGPIPE
+            preexec_fn=partial(_instead, main) if forks else None,  # noqa: PLW1509 - there is no other thread
+        )
+    except OSError as error:  # no room for a file, no more processes
+        raise ConfluxError(f"{what} can't be started: {error.strerror}") from error
     assert process.stdin is not None
     with suppress(BrokenPipeError), process.stdin as stdin:  # it has ended; its answer will say so
         stdin.write(job)
