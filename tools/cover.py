@@ -18,6 +18,7 @@ from typing import Any
 import coverage
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "conflux"
 
 # The least that the whole suite covers of each room, in percent of its lines and branches: `make cover`.
 FLOORS = {"raft": 100.0, "store": 100.0, "storage": 99.0, "node": 99.0}
@@ -113,11 +114,11 @@ def rooms(report: dict[str, Any]) -> dict[str, Room]:
     """By the name of a folder of the package; files beside the folders are one room."""
     found: dict[str, Room] = defaultdict(Room)
     for path, file in sorted(report["files"].items()):
-        parts = Path(path).parts
-        if "conflux" in parts:
-            parts = parts[parts.index("conflux") + 1 :]
-            text = (ROOT / path).read_text("utf-8").splitlines() if (ROOT / path).exists() else []
-            found[parts[0] if len(parts) > 1 else "."].add("/".join(parts), file, text)
+        place = (ROOT / path).resolve()  # a run elsewhere names it from the root of the file system on
+        if place.is_relative_to(PACKAGE):  # whatever the folders above it are called
+            name = place.relative_to(PACKAGE)
+            text = place.read_text("utf-8").splitlines() if place.exists() else []
+            found[name.parts[0] if len(name.parts) > 1 else "."].add(name.as_posix(), file, text)
     return dict(found)
 
 

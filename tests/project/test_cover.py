@@ -54,6 +54,12 @@ def test_a_rooms_lines_and_branches_count_together_and_each_gap_is_named_once() 
     assert rooms["raft"].gaps == ["raft/log.py: 7, 9->-1"]
 
 
+def test_a_clone_may_be_called_as_the_package_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cover, "PACKAGE", tmp_path / "conflux" / "conflux")
+    paths = [str(cover.PACKAGE / "raft" / "core.py"), str(cover.PACKAGE / "app.py"), str(cover.PACKAGE.parent / "a.py")]
+    assert [*cover.rooms({"files": {path: measured(1, []) for path in paths}})] == [".", "raft"]
+
+
 @pytest.mark.parametrize(("name", "words"), [*cover.UNREACHABLE])
 def test_what_is_called_unreachable_stands_there(name: str, words: str) -> None:
     text = (ROOT / "conflux" / name).read_text("utf-8").splitlines()
