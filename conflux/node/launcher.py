@@ -93,7 +93,7 @@ class Launcher:
         self.left: list[str] = []  # a line for each member that was not started
         self.manifest: Manifest | None = None
         self._options = options
-        self._children: list[Child] = []
+        self._look: Child | None = None  # at the app
 
     def start(self) -> None:
         """Start every member that isn't running.
@@ -154,8 +154,9 @@ class Launcher:
 
     def kill(self) -> None:
         """Kill whatever this launcher started, at once."""
-        for each in self._children:
-            each.process.kill()
+        for started in (self._look, *(node.child for node in self.nodes)):
+            if started is not None:
+                started.process.kill()
 
     def _manifest(self) -> tuple[Manifest, str | None]:
         """What is here, or shall be; and the label of the one node to start, where not all are."""
@@ -193,10 +194,9 @@ class Launcher:
         """Find what would keep every node from starting before anything is written."""
         options = self._options
         what, job = f"a look at the app {manifest.app}", app_check.job(manifest.app, manifest.app_dir)
-        check = child.begin(what, app_check.main, job, fresh=False, words_in=None)
-        self._children.append(check)
-        answer = check.answer(time.monotonic() + START_SECONDS_MAX)
-        check.await_end(time.monotonic() + STOP_SECONDS_MAX)
+        self._look = child.begin(what, app_check.main, job, fresh=False, words_in=None)
+        answer = self._look.answer(time.monotonic() + START_SECONDS_MAX)
+        self._look.await_end(time.monotonic() + STOP_SECONDS_MAX)
         if "error" in answer:
             raise child.raised(answer)
         NodeOptions(
@@ -223,9 +223,7 @@ class Launcher:
     def _begin(self, spec: NodeSpec, *, fresh: bool) -> Child:
         """A node's process."""
         place = self._options.cluster_dir
-        node = child.begin("the node's process", process.main, spec.to_json(), fresh=fresh, words_in=place)
-        self._children.append(node)
-        return node
+        return child.begin("the node's process", process.main, spec.to_json(), fresh=fresh, words_in=place)
 
     def _spec(self, manifest: Manifest, node: LocalNode, key_file: Path | None) -> NodeSpec:
         options = self._options
