@@ -129,13 +129,15 @@ class Launcher:
             self.manifest.save(options.cluster_dir)
 
     def respawn(self, node: Launched) -> None:
-        """Start a node again that died.
+        """Start a node again that died. Should it die at that, its process says so, as it did before.
 
         Raises:
-            ConfluxError: it ends with that.
+            ConfluxError: it answers with that.
         """
         node.child = self._begin(replace(node.spec, archive_is_new=False), fresh=True)  # by now there are threads here
         answer = node.child.answer(time.monotonic() + START_SECONDS_MAX)
+        if node.process.returncode is not None:  # no answer, and it was waited for
+            return
         if "error" in answer:
             node.child.await_end(time.monotonic() + STOP_SECONDS_MAX)
             raise child.raised(answer)
