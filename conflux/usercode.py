@@ -34,10 +34,16 @@ def inside_user_code() -> bool:
     return _threads.inside.busy
 
 
+class RaisesKeyboardInterrupt:
+    """A signal's handler that does what Python's own one of Ctrl-C does."""
+
+
 def let_ctrl_c_through(error: BaseException) -> None:
-    """Raise it again where a person ended the program with Ctrl-C: all else that is raised there is the code's own."""
-    ends_by_it = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if isinstance(error, KeyboardInterrupt) and ends_by_it and threading.current_thread() is threading.main_thread():
+    """Raise it again where a signal ended the program, as Ctrl-C does: all else that is raised is the code's own."""
+    if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+        return
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    if any(each is signal.default_int_handler or isinstance(each, RaisesKeyboardInterrupt) for each in handlers):
         raise error
 
 

@@ -7,18 +7,32 @@ import threading
 
 import pytest
 
-from conflux.usercode import inside_user_code, let_ctrl_c_through, user_code
+from conflux.usercode import RaisesKeyboardInterrupt, inside_user_code, let_ctrl_c_through, user_code
+
+
+class Raises(RaisesKeyboardInterrupt):
+    def __call__(self, number, frame):
+        raise KeyboardInterrupt
 
 
 @pytest.fixture
 def handler():
-    before = signal.getsignal(signal.SIGINT)
-    yield lambda handler: signal.signal(signal.SIGINT, handler)
-    signal.signal(signal.SIGINT, before)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield lambda handler, number=signal.SIGINT: signal.signal(number, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_ctrl_c_ends_a_program_that_ends_by_it(handler):
     handler(signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        let_ctrl_c_through(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_so_does_another_signal_whose_handler_raises_the_same(handler, number):
+    handler(signal.SIG_IGN)
+    handler(Raises(), number)
     with pytest.raises(KeyboardInterrupt):
         let_ctrl_c_through(KeyboardInterrupt())
 

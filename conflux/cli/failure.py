@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from conflux.cli import output
-from conflux.cli.ending import INTERRUPTED
+from conflux.cli.ending import INTERRUPTED, TERMINATED, Terminated, ended_by_signals
 from conflux.errors import ConfluxError
 
 USAGE = 2
@@ -75,12 +75,15 @@ class Failure:
 def guarded(action: Callable[[], int], mode: Mode) -> int:
     """Run a command to its end, output flushed; gives the exit status, and tells of an error first."""
     try:
-        status = action()
-        output.flush()
-        return status
+        with ended_by_signals():
+            status = action()
+            output.flush()
+            return status
     except BrokenPipeError:
         output.abandon_stdout()
         return 0
+    except Terminated:
+        return 0 if output.reader_is_gone() else TERMINATED
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:

@@ -6,16 +6,12 @@ Rule 1: `conflux --help` loads no command, so what it says of them stands in the
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
 
 import click
 
 from conflux.cli import failure, output
-from conflux.cli.ending import TERMINATED, Terminated
 from conflux.cli.global_options import global_options
 from conflux.cli.groups import Table, load, write_commands
 from conflux.cli.options import format_options
@@ -90,11 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; gives the exit status."""
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     output.prepare()
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        return failure.guarded(lambda: run(given), failure.Mode.of(given, os.environ))
-    except Terminated:
-        return 0 if output.reader_is_gone() else TERMINATED
+    return failure.guarded(lambda: run(given), failure.Mode.of(given, os.environ))
 
 
 def run(arguments: list[str]) -> int:
@@ -106,8 +98,6 @@ def run(arguments: list[str]) -> int:
         from click.shell_completion import shell_complete
 
         return shell_complete(group, {}, "conflux", COMPLETION_VARIABLE, instruction)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # before, it ended the process: see `conflux.__main__`
     colour = False if os.environ.get("NO_COLOR") else None  # None: on a terminal only
     try:
         with group.make_context("conflux", arguments, color=colour) as ctx:
@@ -115,7 +105,3 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as end:
         status = end.exit_code
     return status if isinstance(status, int) else 0
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated

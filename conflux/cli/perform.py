@@ -82,8 +82,8 @@ def perform(settings: Settings, method: str, args: tuple[str, ...], parse_json: 
         except MethodRejected as error:
             error.hint = error.hint or NOTHING_CHANGED
             raise
-        except (KeyboardInterrupt, Terminated) as end:
-            status = INTERRUPTED if isinstance(end, KeyboardInterrupt) else TERMINATED
+        except KeyboardInterrupt as end:
+            status = TERMINATED if isinstance(end, Terminated) else INTERRUPTED
             message = "interrupted: the call may or may not be applied"
             raise Interrupted(message, hint=OutcomeUnknown.hint, exit_status=status) from None
     try:

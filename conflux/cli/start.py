@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conflux.cli import output
+from conflux.cli.ending import Terminated
 from conflux.cli.files import NamedPath
 from conflux.cli.options import Settings, command
 from conflux.errors import ConfluxError, NotReady, OptionsError
@@ -142,7 +144,7 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
     signals = Signals(launcher)
     try:
         try:
-            launcher.start()
+            launcher.start(signals.check)
         except ConfluxError:
             signals.check()  # a node that a second signal killed can't listen: that is no error
             raise
@@ -153,10 +155,10 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
             _detach(settings, launcher, client, signals.check, joins=asked["join"] is not None)
         else:
             _stay(settings, data_dir, launcher, client, signals.check, restart=asked["restart"])
-    except Stopped:
+    except Stopped as stopped:
         launcher.stop()
         if asked["detach"]:
-            raise KeyboardInterrupt from None
+            raise Terminated if stopped.number == signal.SIGTERM else KeyboardInterrupt from None
         if not settings.json:
             output.print_line("Stopped.")
     except BaseException:

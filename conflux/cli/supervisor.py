@@ -35,7 +35,11 @@ class View(Protocol):
 
 
 class Stopped(Exception):
-    """A signal asked to stop."""
+    """A signal asked to stop: its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class Signals:
@@ -43,20 +47,20 @@ class Signals:
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
-        self._asked = 0
+        self._asked: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
     def check(self) -> None:
         """Raise `Stopped` where a signal came."""
         if self._asked:
-            raise Stopped
+            raise Stopped(self._asked[0])
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._asked += 1
-        if self._asked > 1:
+        self._asked.append(number)
+        if len(self._asked) > 1:
             self._launcher.kill()
-        if self._asked > 2:
+        if len(self._asked) > 2:
             os._exit(128 + number)
 
 
@@ -83,7 +87,7 @@ def supervise(launcher: Launcher, client: Client, view: View, check: Callable[[]
     while alive:
         check()
         for node in [*alive]:
-            if node.process.poll() is not None and not _revive(launcher, node, view, restart=restart):
+            if node.process.poll() is not None and not _revive(launcher, node, view, check, restart=restart):
                 alive.remove(node)
         now_s = time.monotonic()
         if now_s >= next_look_s:
@@ -96,7 +100,7 @@ def supervise(launcher: Launcher, client: Client, view: View, check: Callable[[]
         raise ConfluxError("not all of them were stopped", hint="Their log files say why: conflux logs.")
 
 
-def _revive(launcher: Launcher, node: Launched, view: View, *, restart: bool) -> bool:
+def _revive(launcher: Launcher, node: Launched, view: View, check: Callable[[], None], *, restart: bool) -> bool:
     status = node.process.returncode
     if status == 0:
         view.say(f"{node.label} was stopped.")
@@ -107,7 +111,7 @@ def _revive(launcher: Launcher, node: Launched, view: View, *, restart: bool) ->
         return False
     view.say(f"{node.label} {how}; it is started again.")
     try:
-        launcher.respawn(node)
+        launcher.respawn(node, check)
     except ConfluxError as error:
         view.say(f"{node.label} can't be started again: {error}")
         return False

@@ -32,6 +32,7 @@ from conflux.errors import ConfluxError
 
 CAN_FORK = sys.platform == "linux"  # elsewhere libraries don't bear it
 DESCRIPTORS_MAX = 1 << 16
+CHECK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,18 @@ class Child:
     process: subprocess.Popen[bytes]
     words: IO[bytes] | None  # None: it says that on the launcher's own standard error
 
-    def answer(self, deadline_s: float) -> dict[str, Any]:
-        """The one line that it answers with; in its place an error, where it ended or is killed at the deadline."""
+    def answer(self, deadline_s: float, check: Callable[[], None]) -> dict[str, Any]:
+        """The one line that it answers with; in its place an error, where it ended or is killed at the deadline.
+
+        `check` is called while there is none, and what it raises ends the wait.
+        """
         stdout = self.process.stdout
         assert stdout is not None
         with stdout, self.words or nullcontext():
-            ready, _, _ = select.select([stdout], [], [], max(0.0, deadline_s - time.monotonic()))
+            ready = False
+            while not ready and (left_s := deadline_s - time.monotonic()) > 0:
+                check()
+                ready = bool(select.select([stdout], [], [], min(left_s, CHECK_SECONDS))[0])
             line = stdout.readline() if ready else b""
             if line:
                 answer: dict[str, Any] = json.loads(line)
@@ -150,6 +157,7 @@ def _instead(main: Callable[[], int]) -> NoReturn:
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+        sys.unraisablehook = sys.__unraisablehook__
         os.closerange(3, DESCRIPTORS_MAX)  # the launcher's lock, its ends of other pipes, and what `Popen` waits for
         sys.stdin = os.fdopen(0, closefd=False)
         sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)

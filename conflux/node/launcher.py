@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,11 @@ class Launcher:
         self._options = options
         self._look: Child | None = None  # at the app
 
-    def start(self) -> None:
+    def start(self, check: Callable[[], None]) -> None:
         """Start every member that isn't running.
+
+        Args:
+            check: called now and then; what it raises ends the start, and what was begun is for `stop`.
 
         Raises:
             ConfluxError: nothing could be started; then nothing was changed on disk.
@@ -105,7 +108,7 @@ class Launcher:
         with _launching(options.cluster_dir):
             manifest, label = self._manifest()
             manifest = beginnings.without_removed(manifest, options.cluster_dir)
-            self._check(manifest)
+            self._check(manifest, check)
             start, self.left = beginnings.to_start(manifest, options.cluster_dir, label)
             manifest = beginnings.with_network(
                 manifest, peers=options.peers, mdns=options.mdns, bind=options.bind, advertise=options.advertise
@@ -124,18 +127,21 @@ class Launcher:
             key_file = beginnings.key_for(manifest, options.cluster_dir, options.key_file)
             manifest.save(options.cluster_dir)
             self._spawn_all(manifest, {node.label for node in start}, key_file)
-            self._await_listening()
+            self._await_listening(check)
             self.manifest = beginnings.with_made(manifest, {node.label for node in self.nodes})
             self.manifest.save(options.cluster_dir)
 
-    def respawn(self, node: Launched) -> None:
+    def respawn(self, node: Launched, check: Callable[[], None]) -> None:
         """Start a node again that died. Should it die at that, its process says so, as it did before.
+
+        Args:
+            check: as for `start`.
 
         Raises:
             ConfluxError: it answers with that.
         """
         node.child = self._begin(replace(node.spec, archive_is_new=False), fresh=True)  # by now there are threads here
-        answer = node.child.answer(time.monotonic() + START_SECONDS_MAX)
+        answer = node.child.answer(time.monotonic() + START_SECONDS_MAX, check)
         if node.process.returncode is not None:  # no answer, and it was waited for
             return
         if "error" in answer:
@@ -147,18 +153,20 @@ class Launcher:
         """Stop what this launcher started. Where those are all, there is nobody to hand leadership to."""
         manifest = self.manifest
         are_all = manifest is not None and manifest.is_whole and len(self.nodes) == len(manifest.nodes)
-        for node in self.nodes:
-            if node.process.poll() is None:
-                node.process.send_signal(signal.SIGINT if are_all else signal.SIGTERM)
+        for started in self._children():
+            started.process.send_signal(signal.SIGINT if are_all else signal.SIGTERM)
         deadline_s = time.monotonic() + STOP_SECONDS_MAX
-        for node in self.nodes:
-            node.child.await_end(deadline_s)
+        for started in self._children():
+            started.await_end(deadline_s)
 
     def kill(self) -> None:
         """Kill whatever this launcher started, at once."""
-        for started in (self._look, *(node.child for node in self.nodes)):
-            if started is not None:
-                started.process.kill()
+        for started in self._children():
+            started.process.kill()
+
+    def _children(self) -> list[Child]:
+        nodes = [node.child for node in self.nodes]
+        return nodes if self._look is None else [self._look, *nodes]
 
     def _manifest(self) -> tuple[Manifest, str | None]:
         """What is here, or shall be; and the label of the one node to start, where not all are."""
@@ -192,12 +200,12 @@ class Launcher:
             )
         return manifest, options.label
 
-    def _check(self, manifest: Manifest) -> None:
+    def _check(self, manifest: Manifest, check: Callable[[], None]) -> None:
         """Find what would keep every node from starting before anything is written."""
         options = self._options
         what, job = f"a look at the app {manifest.app}", app_check.job(manifest.app, manifest.app_dir)
         self._look = child.begin(what, app_check.main, job, fresh=False, words_in=None)
-        answer = self._look.answer(time.monotonic() + START_SECONDS_MAX)
+        answer = self._look.answer(time.monotonic() + START_SECONDS_MAX, check)
         self._look.await_end(time.monotonic() + STOP_SECONDS_MAX)
         if "error" in answer:
             raise child.raised(answer)
@@ -254,12 +262,12 @@ class Launcher:
             heartbeat_interval_ms=options.heartbeat_interval_ms,
         )
 
-    def _await_listening(self) -> None:
+    def _await_listening(self, check: Callable[[], None]) -> None:
         """Wait until each node listens. One that can't is left out and said; if none can, that is the error."""
         deadline_s = time.monotonic() + START_SECONDS_MAX
         errors: dict[str, dict[str, Any]] = {}
         for node in [*self.nodes]:
-            answer = node.child.answer(deadline_s)
+            answer = node.child.answer(deadline_s, check)
             if "error" in answer:
                 errors[node.label] = answer
                 node.process.wait()

@@ -13,15 +13,20 @@ import pytest
 import conflux
 
 # Stands in for a library that takes long to load: Ctrl-C comes at its first line, in every run.
-INTERRUPTS = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
-# The same, and then the library itself, for whom that has not ended.
-INTERRUPTS_AND_LOADS = INTERRUPTS + "import sys\nsys.path.remove({place!r})\ndel sys.modules['click']\nimport click\n"
+# Whom that does not end has the library itself then.
+INTERRUPTS_AND_LOADS = """
+import os, signal, sys
+os.kill(os.getpid(), signal.SIGINT)
+sys.path.remove({place!r})
+del sys.modules[{name!r}]
+import {name}
+"""
 COMMANDS = [["status"], ["perform", "append", "x"], ["watch"], ["state"], ["wait"], ["logs"], ["--help"]]
 
 
-def interrupted_in(module: str, arguments: list[str], place: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that is interrupted when it loads `module`."""
-    (place / f"{module}.py").write_text(INTERRUPTS)
+def interrupted_in(name: str, arguments: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that is interrupted when it loads a module."""
+    (place / f"{name}.py").write_text(INTERRUPTS_AND_LOADS.format(place=str(place), name=name))
     command = [sys.executable, "-m", "conflux", *arguments]
     return subprocess.run(command, env=environment(place), capture_output=True, text=True, timeout=60, check=False)
 
@@ -45,7 +50,7 @@ def test_an_interrupt_while_a_command_is_loaded_says_nothing(arguments: list[str
 
 
 def test_an_interrupt_that_a_script_keeps_from_its_background_is_not_heard(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text(INTERRUPTS_AND_LOADS.format(place=str(tmp_path)))
+    (tmp_path / "click.py").write_text(INTERRUPTS_AND_LOADS.format(place=str(tmp_path), name="click"))
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "conflux", "--version"]
     ran = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"conflux {conflux.__version__}\n", "")

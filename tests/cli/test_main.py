@@ -202,14 +202,60 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc says what a process catches")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_without_a_word(number: int, status: int, tmp_path):
-    process = subprocess.Popen(
-        command_line("wait", "--timeout", "60"),
+def test_a_signal_ends_it_without_a_word(number: int, status: int, processes, tmp_path):
+    process = processes.start(
+        *command_line("wait", "--timeout", "60"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(CONFLUX_DATA_DIR=str(tmp_path)),
     )
     wait_until(lambda: catches(process.pid, signal.SIGTERM))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (status, b"", b"")
+
+
+# Where a signal may find a command, and what is raised there does not come out.
+DEAF_PLACES = {
+    "a callback": """
+class Object:
+    def __del__(self):
+        print("here", flush=True)
+        time.sleep(60)
+
+Object()
+""",
+    "an import": """
+try:
+    import not_in_a_hurry
+except BaseException:
+    pass
+""",
+}
+DEAF = """
+import time
+
+def local_nodes(*arguments):
+    exec(PLACE)
+    time.sleep(60)
+
+import conflux.cli.local_nodes
+conflux.cli.local_nodes.local_nodes = local_nodes
+"""
+
+
+@pytest.mark.parametrize("place", DEAF_PLACES)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_not_lost(number: int, status: int, place: str, processes, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(f"PLACE = {DEAF_PLACES[place]!r}\n{DEAF}")
+    (tmp_path / "not_in_a_hurry.py").write_text("import time\nprint('here', flush=True)\ntime.sleep(0.3)\n")
+    process = processes.start(
+        *command_line("destroy"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(PYTHONPATH=f"{tmp_path}:{ROOT}"),
+    )
+    assert process.stdout.readline() == b"here\n"
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out, err) == (status, b"", b"")

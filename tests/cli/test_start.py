@@ -89,26 +89,39 @@ def test_a_second_signal_kills_a_node_that_does_not_stop_and_all_is_cleaned_up(s
     assert not is_node(node) and not [*tmp_path.glob("conflux-*")]
 
 
-def test_two_signals_before_the_nodes_listen_are_no_error(start, tmp_path):
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]])
+def test_signals_before_the_nodes_listen_are_no_error(start, tmp_path, numbers):
     (tmp_path / "slow.py").write_text(SLOW_TO_IMPORT)
     process = start("--app", "slow:app", "--app-dir", str(tmp_path))
     wait_until(lambda: (tmp_path / "begun").exists() or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
+    for number in numbers:
+        process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "Stopped.\n", "")
     assert not [*tmp_path.glob("conflux-*")]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_or_two_signals_end_a_look_at_an_app_that_does_not_end(start, tmp_path, number):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_it_is_detached_is_told_by_the_status(processes, tmp_path, number, status):
+    (tmp_path / "slow.py").write_text(SLOW_TO_IMPORT)
+    command = command_line("start", "--cluster-size", "2", "--app", "slow:app", "--app-dir", str(tmp_path), "--detach")
+    where = environment(CONFLUX_DATA_DIR=str(tmp_path / "data"))
+    process = processes.start(*command, env=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: (tmp_path / "begun").exists() or process.poll() is not None)
+    process.send_signal(number)
+    assert (*process.communicate(timeout=60), process.returncode) == (b"", b"", status)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_ctrl_c_or_a_signal_ends_a_look_at_an_app_that_does_not_end(start, tmp_path, is_terminal):
     hangs = "import os, pathlib, time\npathlib.Path(__file__).with_name('begun').write_text(f'{os.getpid()} ')\n"
     (tmp_path / "hangs.py").write_text(f"{hangs}time.sleep(600)\n")
     process = start("--app", "hangs:app", "--app-dir", str(tmp_path))
     wait_until(lambda: (tmp_path / "begun").exists() and (tmp_path / "begun").read_text().endswith(" "))
     looker = int((tmp_path / "begun").read_text())
     process.send_signal(signal.SIGINT)
-    os.kill(looker if number == signal.SIGINT else process.pid, number)  # a terminal tells both
+    if is_terminal:  # it tells both
+        os.kill(looker, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "Stopped.\n", "")
     assert not Path(f"/proc/{looker}").exists() and not [*tmp_path.glob("conflux-*")]
@@ -142,11 +155,12 @@ def test_a_third_signal_ends_it_at_once(start, tmp_path):
     node = await_node(process, tmp_path)
     for pid in (node, process.pid):
         os.kill(pid, signal.SIGSTOP)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # it finds all three when it goes on
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
         process.send_signal(number)
-    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGCONT)  # it finds all three; which comes last is its threads' affair
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM and "Stopped." not in out
+    assert process.returncode in {128 + number for number in numbers} and "Stopped." not in out
     wait_until(lambda: not is_node(node))
 
 
