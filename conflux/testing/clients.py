@@ -81,8 +81,7 @@ class SimulatedClient:
         history = self._cluster.history
         call = history.begin(self.requester_name, method, args, appended=appended)
         limit_s = None if deadline_s is None else self._cluster.schedule.now_s + deadline_s
-
-        caller = Told(lambda result: history.end(call, result))
+        caller = Told(history, call)
         self._requester.submit(Submitted(method, call.arguments, limit_s, caller, when_appended=appended))
         return call
 

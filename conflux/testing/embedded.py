@@ -43,18 +43,17 @@ class EmbeddedClient:
 
     def perform(self, method: str, args: list[Any], deadline_s: float | None, *, appended: bool = False) -> Call:
         """Submit a call."""
-        history = self._cluster.history
-        call = history.begin(self.name, method, args, appended=appended)
+        call = self._cluster.history.begin(self.name, method, args, appended=appended)
         limit_s = None if deadline_s is None else self._clock.monotonic_s() + deadline_s
         self._unfinished += 1
-
-        def done(result: Result) -> None:
-            if self._alive:
-                self._unfinished -= 1
-                history.end(call, result)
-
-        self._caller.submit(Submitted(method, call.arguments, limit_s, Told(done), when_appended=appended))
+        self._caller.submit(Submitted(method, call.arguments, limit_s, Told(self, call), when_appended=appended))
         return call
+
+    def end(self, call: Call, result: Result) -> None:
+        """A call's caller is told."""
+        if self._alive:
+            self._unfinished -= 1
+            self._cluster.history.end(call, result)
 
     def read(self, *, linearizable: bool) -> None:
         """Ask for the state."""

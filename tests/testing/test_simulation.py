@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -45,6 +46,17 @@ def test_clusters_in_simulated_weather_keep_every_promise():
             break
     assert counts["elections won"] >= ran
     assert counts["calls: Committed"] > 10 * ran
+
+
+def test_a_run_is_forgotten_at_its_end():
+    def alive() -> int:
+        gc.collect()
+        return sum(isinstance(each, Simulation) for each in gc.get_objects())
+
+    before = alive()
+    for seed in (6, 104):  # nodes with a program's calls on their way are killed; calls that nobody answers
+        run_seed((seed, STEPS, False))
+    assert alive() == before
 
 
 def test_one_seed_is_one_history_in_every_process():
