@@ -167,7 +167,7 @@ def _start(settings: Settings, data_dir: Path, asked: dict[str, Any]) -> None:
 
 
 def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any, *, joins: bool) -> None:
-    from conflux.cli.supervisor import wait_until_ready
+    from conflux.cli.supervisor import wait_until_heard, wait_until_ready
 
     is_whole = launcher.manifest is not None and launcher.manifest.is_whole and not joins
     if is_whole and not wait_until_ready(client, time.monotonic() + settings.timeout(DETACH_SECONDS), check):
@@ -175,6 +175,8 @@ def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any, 
         launcher.stop()
         text = "the cluster was not ready in time; what was started is stopped again"
         raise NotReady(f"{text}. {problems}" if problems else text, hint=_look_at(launcher))
+    if is_whole:
+        wait_until_heard(client, {node.label for node in launcher.nodes}, check)
     client.close()
     _print_nodes(settings, launcher)
     if not settings.json:

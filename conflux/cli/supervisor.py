@@ -15,6 +15,8 @@ from conflux.node.launcher import Launched, Launcher
 
 LOOK_SECONDS = 0.5
 STATUS_SECONDS = 0.4
+HEARD_SECONDS_MAX = 2.0
+HEARD_STATUS_SECONDS = 0.1
 PAUSE_SECONDS = 0.05
 
 
@@ -74,6 +76,17 @@ def wait_until_ready(client: Client, deadline_s: float, check: Callable[[], None
         except (NotApplied, Unreachable):
             continue
     return False
+
+
+def wait_until_heard(client: Client, labels: set[str], check: Callable[[], None]) -> None:
+    """Give nodes that were just started a moment to hear from the leader: `status` shows them as they will be."""
+    deadline_s = time.monotonic() + HEARD_SECONDS_MAX
+    while time.monotonic() < deadline_s:
+        check()
+        reports = client.status(timeout=HEARD_STATUS_SECONDS)
+        if labels <= {each["node"]["label"] for each in reports if each["node"]["problem"] != "no leader"}:
+            return
+        time.sleep(PAUSE_SECONDS)
 
 
 def supervise(launcher: Launcher, client: Client, view: View, check: Callable[[], None], *, restart: bool) -> None:

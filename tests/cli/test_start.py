@@ -14,6 +14,7 @@ import pytest
 from conflux.discovery.local import Runtime
 from tests.cli.conftest import is_node
 from tests.cli.running import command_line, environment, shell, wait_until
+from tests.conftest import kill
 
 # A node that imports it says so, and does not come any further.
 SLOW_TO_IMPORT = """
@@ -162,6 +163,19 @@ def test_a_third_signal_ends_it_at_once(start, tmp_path):
     out, _ = process.communicate(timeout=60)
     assert process.returncode in {128 + number for number in numbers} and "Stopped." not in out
     wait_until(lambda: not is_node(node))
+
+
+def test_nodes_that_are_back_have_heard_from_the_leader(new_cluster):
+    cluster = new_cluster(5)
+    for _ in range(4):
+        status = cluster.run("status", "--json").json
+        pids = [node["pid"] for node in status["nodes"] if node["id"] != status["leader"]][:2]
+        for pid in pids:
+            kill(pid)
+        wait_until(lambda pids=pids: not any(map(is_node, pids)))
+        cluster.start(5)
+        rows = cluster.run("status", "--json").json["nodes"]
+        assert {row["role"] for row in rows} == {"leader", "follower"} and all(row["healthy"] for row in rows)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
