@@ -187,6 +187,7 @@ def _detach(settings: Settings, launcher: Launcher, client: Client, check: Any, 
         is_plain = is_plain and not joins
         follows = " Next: conflux perform append foo; conflux status; conflux stop." if is_plain else ""
         click.echo(serves + follows, err=True)
+    launcher.let_go()
 
 
 def _problems(client: Client) -> str:

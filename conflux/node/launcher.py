@@ -164,6 +164,11 @@ class Launcher:
         for started in self._children():
             started.process.kill()
 
+    def let_go(self) -> None:
+        """What this launcher started goes on without it."""
+        for started in self._children():
+            started.let_go()
+
     def _children(self) -> list[Child]:
         nodes = [node.child for node in self.nodes]
         return nodes if self._look is None else [self._look, *nodes]

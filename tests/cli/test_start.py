@@ -13,7 +13,7 @@ import pytest
 
 from conflux.discovery.local import Runtime
 from tests.cli.conftest import is_node
-from tests.cli.running import command_line, environment, shell, wait_until
+from tests.cli.running import Cluster, Ran, command_line, environment, shell, wait_until
 from tests.conftest import kill
 
 # A node that imports it says so, and does not come any further.
@@ -163,6 +163,15 @@ def test_a_third_signal_ends_it_at_once(start, tmp_path):
     out, _ = process.communicate(timeout=60)
     assert process.returncode in {128 + number for number in numbers} and "Stopped." not in out
     wait_until(lambda: not is_node(node))
+
+
+def test_development_mode_has_nothing_to_say_of_nodes_that_go_on(tmp_path):
+    cluster = Cluster(tmp_path)
+    try:
+        ran = cluster.run("start", "--cluster-size", "2", "--detach", PYTHONDEVMODE="1")
+        assert (ran.status, len(ran.out.splitlines()), ran.err) == (0, 2, "The cluster serves.\n")
+    finally:
+        assert cluster.run("stop", PYTHONDEVMODE="1") == Ran(0, "Stopped n1, n2.\n", "")
 
 
 def test_nodes_that_are_back_have_heard_from_the_leader(new_cluster):
