@@ -36,9 +36,25 @@ SIZE_BYTES_MAX = 1 << 20
 @click.argument("method", default="append")
 @click.argument("args", nargs=-1)
 @click.option("--parse-json", is_flag=True, help="Read each of ARGS as JSON.")
-@click.option("--in-flight", type=click.IntRange(1, 65_536), default=64, show_default=True, metavar="N", help="Calls.")
-@click.option("--seconds", type=click.FloatRange(0.1, 86_400), default=5.0, show_default=True, help="That count.")
-@click.option("--warm-up", type=click.FloatRange(0, 3600), default=1.0, show_default=True, help="Seconds before that.")
+@click.option(
+    "--in-flight", type=click.IntRange(1, 65_536), default=64, show_default=True, metavar="N", help="Calls at a time."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1, 86_400),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to measure.",
+)
+@click.option(
+    "--warm-up",
+    type=click.FloatRange(0, 3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long before that; doesn't count.",
+)
 @click.option(
     "--size",
     "size_bytes",
@@ -46,7 +62,7 @@ SIZE_BYTES_MAX = 1 << 20
     default=32,
     show_default=True,
     metavar="BYTES",
-    help="Of the text that each call brings, where ARGS are none.",
+    help="Length of the text that each call brings, where ARGS are none.",
 )
 @click.option("--yes", is_flag=True, help="Also on a cluster that holds actions already.")
 def bench(settings: Settings, method: str, args: tuple[str, ...], parse_json: bool, yes: bool, **load: Any) -> None:

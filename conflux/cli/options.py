@@ -117,13 +117,13 @@ class Command(click.Command):
 
 
 def format_options(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """A command's own options first, then the global ones."""
+    """A command's own options first, then the global ones. Arguments are told of in its text."""
     titled: dict[str, list[tuple[str, str]]] = {"Options": [], "Global options (before or after the command)": []}
     own, shared = titled.values()
     for parameter in command.get_params(ctx):
         record = parameter.get_help_record(ctx)
-        if record is not None:
-            is_shared = isinstance(parameter, GlobalOption) or parameter.name in ("help", "version")
+        if record is not None and isinstance(parameter, click.Option):  # some versions of click have one of arguments
+            is_shared = isinstance(parameter, GlobalOption) or not {"--help", "--version"}.isdisjoint(parameter.opts)
             (shared if is_shared else own).append(record)
     for title, records in titled.items():
         if records:

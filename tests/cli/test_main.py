@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from conflux.cli.main import COMMANDS, group
@@ -40,6 +41,17 @@ def test_loading_a_command_imports_nothing_heavy(name: str):
     assert (done.stderr.strip(), done.returncode) == ("", 0)
     assert "Example" in done.stdout and f"  conflux {name}" in done.stdout
     assert "--cluster NAME" in done.stdout and "CONFLUX_CLUSTER" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_alone_are_listed_as_options_and_help_is_a_global_one(name: str):
+    command = group.get_command(group.make_context("conflux", ["status"]), name)
+    assert command is not None
+    with click.Context(command) as ctx:
+        own, _, shared = command.get_help(ctx).partition("\nGlobal options")
+    listed = own.partition("\nOptions:\n")[2].splitlines()
+    assert all(line.startswith(("  -", "   ")) for line in listed if line)
+    assert "--help" in shared and "--help  " not in own
 
 
 @pytest.mark.parametrize("name", COMMANDS)
