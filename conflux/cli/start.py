@@ -55,8 +55,21 @@ STATUS_SECONDS = 1.0
 @click.option(
     "--app-dir", type=click.Path(file_okay=False, exists=True), help="Where the app's module is; default: here."
 )
-@click.option("--election-timeout", default="300:500", metavar="MIN:MAX", show_default=True, help="In milliseconds.")
-@click.option("--heartbeat-interval", default=50, type=click.IntRange(5, 10_000), metavar="MS", show_default=True)
+@click.option(
+    "--election-timeout",
+    default="300:500",
+    metavar="MIN:MAX",
+    show_default=True,
+    help="How long without a leader until an election, in milliseconds.",
+)
+@click.option(
+    "--heartbeat-interval",
+    default=50,
+    type=click.IntRange(5, 10_000),
+    metavar="MS",
+    show_default=True,
+    help="How often a leader shows that it lives.",
+)
 @click.option(
     "--archive",
     metavar="DIR",
