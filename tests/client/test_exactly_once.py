@@ -18,10 +18,10 @@ from conflux.client.call import Call
 from conflux.client.committed import Committed
 from conflux.client.requester import Requester
 from conflux.errors import MethodRejected, NotApplied, OutcomeUnknown, SessionExpired
-from conflux.testing.told import Told
 from conflux.wire import values
 from conflux.wire.clients import Code, LeaderIs, OpenSession, Refused
 from tests.client.cluster import Cluster
+from tests.client.told import Told
 
 REFUSALS = [Code.NO_LEADER, Code.BUSY, Code.NOT_READY]
 

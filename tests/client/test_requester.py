@@ -27,7 +27,6 @@ from conflux.errors import (
     SessionExpired,
     UnknownMethod,
 )
-from conflux.testing.told import Told
 from conflux.wire import values
 from conflux.wire.clients import (
     CLIENTS,
@@ -41,6 +40,7 @@ from conflux.wire.clients import (
     Rejection,
     SessionOpened,
 )
+from tests.client.told import Told
 
 SESSION = 1024
 

@@ -12,8 +12,8 @@ from conflux.client.call import Call
 from conflux.errors import Closed, ConfluxError, MalformedValue, OutcomeUnknown
 from conflux.node import local
 from conflux.node.local import LocalCaller
-from conflux.testing.told import Told
 from conflux.wire import values
+from tests.client.told import Told
 from tests.node.harness import NotSo, World
 
 
