@@ -31,7 +31,6 @@ WAYS_OUT = ("return", "raise", "pass")
 FORKED = "a forked child runs it, and ends without writing down what it ran; tests/storage/test_opening.py has it"
 LEFT_AT_ONCE = "it ends the process, which writes down nothing of what it ran; tests/cli/test_interrupted.py has it"
 LAST_OF_ALL = "the union or enumeration has no other member: mypy sees to that"
-MADE_TOGETHER = "these parts are made in one turn with the replica that calls this; None only before, for mypy"
 NOBODY_LEFT = "another voter is there, or the check before has refused; and no change is looked at during a transfer"
 RACE = "another thread has to come in between two lines"
 
@@ -57,12 +56,6 @@ UNREACHABLE: dict[tuple[str, str], str] = {
         "false where a third node alone has a hash point there: in most runs that one stops before others judge it"
     ),
     ("node/leadership.py", "case Perform():"): LAST_OF_ALL,
-    ("node/node.py", "if self.desk.backups is not None:"): MADE_TOGETHER,
-    ("node/node.py", "if self.desk.readers is not None:"): MADE_TOGETHER,
-    ("node/node.py", "if self.desk.watchers is not None:"): MADE_TOGETHER,
-    ("node/node.py", "if self.guard is not None:"): MADE_TOGETHER,
-    ("node/node.py", "if self.past is not None:"): MADE_TOGETHER,
-    ("node/node.py", "if self.snapshots is not None:"): MADE_TOGETHER,
     ("node/past.py", "for found in wanted.steps:"): "see the error after it",
     ("node/past.py", 'raise Damaged(f"the log does not lead to revision {wanted.revision}")'): (
         "a log that is folded leads to every revision up to the newest; kept for one that is damaged"
@@ -72,7 +65,7 @@ UNREACHABLE: dict[tuple[str, str], str] = {
     ),
     ("node/replica.py", "case _:"): LAST_OF_ALL,
     ("node/snapshot_work.py", "case SnapshotGone():"): LAST_OF_ALL,
-    ("node/status.py", "if self._next is not None:"): "it was begun in the line before; for mypy",
+    ("node/state_hashes.py", "if self._next is not None:"): "it was begun in the line before; for mypy",
     ("node/watchers.py", "if first <= self._index:"): "a revision that was folded is in an entry that was",
     ("raft/replication.py", "if first <= log.last_index:"): (
         "a leader probes from its no-op at most, so there is always an entry to send; kept for when a log begins later"

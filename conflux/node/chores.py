@@ -17,7 +17,7 @@ from conflux.node.guard import Guard
 from conflux.node.past import Past
 from conflux.node.replica import Replica
 from conflux.node.snapshot_work import SnapshotWork
-from conflux.node.status import StateHashes
+from conflux.node.state_hashes import StateHashes
 
 PAUSE_SECONDS = 0.005  # something new waits for no longer, and most of it is looked at at once: see `look_soon`
 DISK_LOOK_SECONDS = 0.01  # while a disk takes a snapshot in, or chunks of one are on their way

@@ -8,13 +8,10 @@ import msgspec
 
 from conflux import limits
 from conflux.errors import MalformedFrame
-from conflux.node.backups import Backups
 from conflux.node.leadership import Leadership
 from conflux.node.origin import HERE, HERE_HANDLE, FromClient, FromHere, FromPeer, Origin
-from conflux.node.readers import Readers
 from conflux.node.status import end_of_log, report_of
 from conflux.node.waiting import Request, Waiting
-from conflux.node.watchers import Watchers
 from conflux.raft.effects import RoleChanged, RoleName
 from conflux.storage.interface import SnapshotHeader
 from conflux.store.turn import NO_REQUEST
@@ -56,14 +53,10 @@ class Desk:
 
     Attributes:
         leadership: what this node does while it leads and takes requests.
-        readers, watchers, backups: there once the node is a member of its cluster.
     """
 
     def __init__(self, node: Node) -> None:
         self.leadership: Leadership | None = None
-        self.readers: Readers | None = None
-        self.watchers: Watchers | None = None
-        self.backups: Backups | None = None
         self._node = node
         self._parked = Waiting()  # for a leader that isn't ready yet: this node
         self._forwarding: dict[bytes, None] = {}  # clients whose requests went to the leader of now
@@ -97,8 +90,8 @@ class Desk:
             if self.leadership is not None:  # whoever leads is a member that serves
                 self.leadership.take(origin, message)
                 return
-        elif self._node.chores is not None:
-            self._node.chores.look_soon()
+        elif self._node.member is not None:
+            self._node.member.chores.look_soon()
         match message:
             case AskStatus():
                 report = msgspec.json.encode(report_of(self._node))
@@ -122,8 +115,8 @@ class Desk:
             case TransferLeadership():
                 self._transfer(origin, message)
             case Unwatch():
-                if self.watchers is not None:
-                    self.watchers.unwatch(origin, message.watch)
+                if self._node.member is not None:
+                    self._node.member.watchers.unwatch(origin, message.watch)
             case Read() | ReadMore() | ReadAt() | Watch():
                 self._look(origin, message)
             case BackUp() | AskChunk():
@@ -200,11 +193,12 @@ class Desk:
 
     def _to_leader(self, origin: Origin, message: Request) -> None:
         """Take a request that only the leader answers, or pass it on: once, so that it can't go round."""
-        if self._node.replica is None:
-            return self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
-        if self._node.replica.doubt is not None:
-            return self._refuse(origin, message, Code.NOT_READY, str(self._node.replica.doubt))
-        leader = self._node.replica.raft.leader
+        if self._node.member is None:
+            return self._refuse_while_forming(origin, message)
+        replica = self._node.member.replica
+        if replica.doubt is not None:
+            return self._refuse(origin, message, Code.NOT_READY, str(replica.doubt))
+        leader = replica.raft.leader
         if leader == self._node.directory.self.identity:
             if self.leadership is not None:
                 self.leadership.take(origin, message)
@@ -230,30 +224,32 @@ class Desk:
                 self._forwarding.clear()
 
     def _look(self, origin: Origin, message: Read | ReadMore | ReadAt | Watch) -> None:
-        if self.readers is None or self.watchers is None:
-            self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
-            return
+        member = self._node.member
+        if member is None:
+            return self._refuse_while_forming(origin, message)
         match message:
             case Read():
-                self.readers.read(origin, message)
+                member.readers.read(origin, message)
             case ReadMore():
-                self.readers.read_more(origin, message)
+                member.readers.read_more(origin, message)
             case ReadAt():
-                self.readers.read_at(origin, message)
+                member.readers.read_at(origin, message)
             case Watch():
-                self.watchers.watch(origin, message, self._node.now_s())
+                member.watchers.watch(origin, message, self._node.now_s())
+        return None
 
     def _back_up(self, origin: Origin, message: BackUp | AskChunk) -> None:
-        readers, backups = self.readers, self.backups
-        if readers is None or backups is None:
-            self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+        member = self._node.member
+        if member is None:
+            self._refuse_while_forming(origin, message)
         elif isinstance(message, BackUp):
-            readers.when_confirmed(origin, message.request, lambda: backups.begin(origin, message))
+            member.readers.when_confirmed(origin, message.request, lambda: member.backups.begin(origin, message))
         else:
-            backups.chunk(origin, message)
+            member.backups.chunk(origin, message)
 
     def _transfer(self, origin: Origin, message: TransferLeadership) -> None:
-        raft = self._node.replica.raft if self._node.replica and not self._node.replica.is_stuck else None
+        replica = self._node.member.replica if self._node.member is not None else None
+        raft = replica.raft if replica is not None and not replica.is_stuck else None
         if raft is not None and raft.leader not in (None, raft.identity) and not isinstance(origin, FromPeer):
             self._forward(str(raft.leader), origin, message)
         elif raft is not None and raft.transfer_leadership(message.target or raft.most_level_voter() or ""):
@@ -262,7 +258,7 @@ class Desk:
             self._refuse(origin, message, Code.NO_LEADER, "leadership can't be handed to that node now")
 
     def _change_members(self, origin: Origin, message: ChangeMembers) -> None:
-        leader = self._node.replica.raft.leader if self._node.replica is not None else None
+        leader = self._node.member.replica.raft.leader if self._node.member is not None else None
         if self.leadership is not None and self.leadership.changes is not None:
             self.leadership.changes.take(origin, message)
         elif leader in (None, self._node.directory.self.identity) or isinstance(origin, FromPeer):
@@ -271,9 +267,8 @@ class Desk:
             self._forward(str(leader), origin, message)
 
     def _take_snapshot(self, origin: Origin, message: TakeSnapshot) -> None:
-        snapshots = self._node.snapshots
-        if snapshots is None:
-            return self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
+        if self._node.member is None:
+            return self._refuse_while_forming(origin, message)
 
         def taken(header: SnapshotHeader | None, body_bytes: int, why: str) -> None:
             if header is None:
@@ -281,7 +276,10 @@ class Desk:
             else:
                 self.reply(origin, SnapshotTaken(message.request, header.index, header.revision, body_bytes))
 
-        return snapshots.snapshotter.take_now(taken)
+        return self._node.member.snapshots.snapshotter.take_now(taken)
+
+    def _refuse_while_forming(self, origin: Origin, message: Any) -> None:
+        self._refuse(origin, message, Code.NOT_READY, self._node.waiting_for() or "not ready")
 
     def _refuse(self, origin: Origin, message: Any, code: Code, text: str) -> None:
         if isinstance(message, Watch):

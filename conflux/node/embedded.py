@@ -204,11 +204,10 @@ class Conflux:
                 _settle(future, found.state if isinstance(found, PastState) else found)
 
         def job() -> None:
-            past = self._node.past
-            if past is None:
+            if self._node.member is None:
                 tell(NotReady(self._node.waiting_for() or "not ready"))
             else:
-                past.ask(future, revision, tell)
+                self._node.member.past.ask(future, revision, tell)
 
         self._caller.run_soon(job)
         try:

@@ -52,29 +52,28 @@ class Gate:
             node.counts["strangers"] += 1
 
     def _take_from_member(self, frame: PeerFrame, now_s: float) -> None:
-        node, desk, message = self._node, self._node.desk, frame.message
-        assert node.replica is not None and desk.readers is not None
-        assert node.guard is not None and node.snapshots is not None and node.chores is not None
+        node, member, message = self._node, self._node.member, frame.message
+        assert member is not None
         if type(message) in RAFT_MESSAGES:
-            if not node.replica.is_stuck:
-                node.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))
+            if not member.replica.is_stuck:
+                member.replica.raft.step(Envelope(frame.sender, frame.receiver, frame.term, message))
             return
         match message:
             case Forward(handle=handle, frame=inner):
-                desk.take_frame(FromPeer(frame.sender, handle), inner)
+                node.desk.take_frame(FromPeer(frame.sender, handle), inner)
             case ForwardReply(handle=handle, frame=inner):
-                desk.relay(handle, inner)
+                node.desk.relay(handle, inner)
             case AskReadIndex():
-                desk.readers.answer_peer(frame.sender, message)
+                member.readers.answer_peer(frame.sender, message)
             case ReadIndex():
-                desk.readers.peer_answered(message)
+                member.readers.peer_answered(message)
             case AskSnapshot() | SnapshotPart() | SnapshotGone():
-                node.snapshots.take(frame.sender, message)
-                node.chores.look_soon()
+                member.snapshots.take(frame.sender, message)
+                member.chores.look_soon()
             case Candidate():
                 node.candidates.hear(message, now_s)
             case Removed():
                 node.founding.was_removed()
             case Hashes() | AskStateHash() | StateHashThere():
-                node.guard.hear(frame.sender, message)
-                node.chores.look_soon()
+                member.guard.hear(frame.sender, message)
+                member.chores.look_soon()

@@ -6,55 +6,15 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from conflux.app import App
 from conflux.errors import Diverged
 from conflux.raft.roles import Leader
-from conflux.store.dumps import encoder_of
-from conflux.store.hash_points import HashPoint
-from conflux.store.machine import Machine
 from conflux.store.membership import Membership
 
 if TYPE_CHECKING:
+    from conflux.node.member_work import MemberWork
     from conflux.node.node import Node
 
 LOG_TEXT_BYTES_MAX = 256 * 1024
-HASH_AT_ONCE_BYTES = 256 * 1024  # a state of up to this size is hashed while status is asked
-
-
-class StateHashes:
-    """The hash of the newest state that was hashed: on an idle cluster, of the log's end.
-
-    This is for people to look at: the guard judges by the hash points alone.
-    """
-
-    def __init__(self, app: App[Any, Any]) -> None:
-        self._encode = encoder_of(app)
-        self._point: HashPoint | None = None
-        self._next: HashPoint | None = None
-
-    def of(self, machine: Machine) -> HashPoint:
-        """The newest hash there is; a small state is hashed now, a large one when the node is idle."""
-        point = machine.hash_point
-        if point.bytes_total + machine.bytes_since_hash_point <= HASH_AT_ONCE_BYTES:
-            self.begin(machine)
-            if self._next is not None:
-                self._point = self._next.finish()
-        known = self._point
-        return known if known is not None and (known.revision > point.revision or not point.done) else point
-
-    def begin(self, machine: Machine) -> None:
-        """Begin to hash this state, unless it is, or another one is under way."""
-        if (self._next is None or self._next.done) and (self._point is None or self._point.revision < machine.revision):
-            self._next = HashPoint(machine.revision, machine.state, self._encode)
-
-    @property
-    def has_work(self) -> bool:
-        return self._next is not None and not self._next.done
-
-    def work(self) -> None:
-        """Hash a slice."""
-        if self._next is not None and not self._next.work():
-            self._point = self._next
 
 
 def end_of_log(log_file: str | None) -> str:
@@ -109,20 +69,20 @@ def row_of(node: Node) -> dict[str, Any]:
         "sending": {},
         "sessions": 0,
     }
-    if node.replica is not None:
-        row |= _member_row(node)
+    if node.member is not None:
+        row |= _member_row(node.member)
     return row
 
 
 def report_of(node: Node) -> dict[str, Any]:
     """This node's row, and the cluster as it sees it."""
-    replica = node.replica
+    raft = node.member.replica.raft if node.member is not None else None
     return {
         "cluster": node.directory.self.cluster,
         "cluster_id": node.directory.cluster_id,
-        "size": len(node.membership().members) if replica else node.directory.self.size,
-        "leader": replica.raft.leader if replica else None,
-        "term": replica.raft.term if replica else 0,
+        "size": len(node.membership().members) if raft is not None else node.directory.self.size,
+        "leader": raft.leader if raft is not None else None,
+        "term": raft.term if raft is not None else 0,
         "waiting_for": node.waiting_for(),
         "members": [
             member | {"endpoint": node.address_of(member["id"]), "match_index": _match_index(node, member["id"])}
@@ -147,7 +107,7 @@ def _standing(node: Node) -> str | None:
     """What this node is to its cluster; None while that forms."""
     if node.directory.removed:
         return "removed"
-    if node.replica is None:
+    if node.member is None:
         return "candidate" if node.founding.wants_to_join else None
     member = node.membership().find(node.directory.self.identity)
     return member.standing if member is not None else None
@@ -161,17 +121,17 @@ def _replacing(membership: Membership) -> dict[str, str] | None:
 
 def _match_index(node: Node, identity: str) -> int | None:
     """On a leader: up to where a member holds its log; None where it has said nothing yet in this term."""
-    raft = node.replica.raft if node.replica is not None else None
+    raft = node.member.replica.raft if node.member is not None else None
     if raft is None or not isinstance(raft.role, Leader):
         return None
     progress = raft.role.progress.get(identity)
     return raft.log.last_index if progress is None else progress.match_index or None
 
 
-def _member_row(node: Node) -> dict[str, Any]:
-    assert node.replica is not None
-    raft, machine, trouble = node.replica.raft, node.replica.machine, node.replica.refusal
-    point = node.state_hashes.of(machine)
+def _member_row(member: MemberWork) -> dict[str, Any]:
+    replica, guard = member.replica, member.guard
+    raft, machine, trouble = replica.raft, replica.machine, replica.refusal
+    point, snapshots = member.state_hashes.of(machine), member.snapshots.status()
     return {
         "role": raft.role.name.value,
         "term": raft.term,
@@ -180,18 +140,13 @@ def _member_row(node: Node) -> dict[str, Any]:
         "log_hash": machine.log_hash.hex(),
         "state_hash": point.digest.hex() if point.digest else None,
         "state_hash_revision": point.revision if point.digest else None,
-        "agreed_revision": node.guard.agreed_revision if node.guard else None,
+        "agreed_revision": guard.agreed_revision,
         "diverged_revision": trouble.revision if isinstance(trouble, Diverged) else None,
         "first_index": raft.log.first_index,
         "last_index": raft.log.last_index,
         "snapshot_index": raft.newest_snapshot[0],
         "sessions": len(machine.sessions),
-        "slow_code": node.replica.slowness.status(),
-        **_snapshots_row(node),
+        "slow_code": replica.slowness.status(),
+        **snapshots,
+        "snapshot_problem": guard.state_problem or snapshots["snapshot_problem"],
     }
-
-
-def _snapshots_row(node: Node) -> dict[str, Any]:
-    assert node.snapshots is not None and node.guard is not None  # made with the replica
-    row = node.snapshots.status()
-    return row | {"snapshot_problem": node.guard.state_problem or row["snapshot_problem"]}

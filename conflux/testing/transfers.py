@@ -59,12 +59,12 @@ class Transfers:
 
 def _index(host: Host) -> int | None:
     """Which snapshot a node has a part of."""
-    snapshots = host.node.snapshots if host.node is not None else None
-    progress = snapshots.installer.progress() if snapshots is not None else None
+    member = host.node.member if host.node is not None else None
+    progress = member.snapshots.installer.progress() if member is not None else None
     return progress["index"] if progress is not None else None
 
 
 def _sender(host: Host) -> str | None:
     """Whom a node asks for the rest of a snapshot."""
-    snapshots = host.node.snapshots if host.node is not None else None
-    return snapshots.installer.sender if snapshots is not None else None
+    member = host.node.member if host.node is not None else None
+    return member.snapshots.installer.sender if member is not None else None

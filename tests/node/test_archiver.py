@@ -75,13 +75,13 @@ def entries_of(run: Any) -> list[Entry]:
 
 
 def is_idle(node: Node) -> bool:
-    assert node.snapshots is not None
-    return not node.snapshots.has_work and not node.snapshots.waits
+    assert node.member is not None
+    return not node.member.snapshots.has_work and not node.member.snapshots.waits
 
 
 def archive_of(node: Node) -> Any:
-    assert node.snapshots is not None and node.snapshots.archiver is not None
-    return node.snapshots.archiver
+    assert node.member is not None and node.member.snapshots.archiver is not None
+    return node.member.snapshots.archiver
 
 
 def state_from(world: Archiving, label: str) -> Machine:
@@ -135,7 +135,7 @@ def test_a_node_without_one_cuts_as_ever(tmp_path: Path):
     world = Archiving(tmp_path, 1, without="a")
     world.compact()
     assert first_index(world.nodes["a"]) > 1 and list(tmp_path.iterdir()) == []
-    assert world.nodes["a"].snapshots.status()["archive"] is None
+    assert world.nodes["a"].member.snapshots.status()["archive"] is None
 
 
 def test_nothing_is_cut_before_the_archive_holds_it(tmp_path: Path, broken: list[str]):
@@ -147,7 +147,7 @@ def test_nothing_is_cut_before_the_archive_holds_it(tmp_path: Path, broken: list
         snapshot_now(world, node)
     world.wait(lambda: archive_of(node).problem is not None)
     assert first_index(node) == 1 and world.history("a") == []
-    assert "No space left" in node.snapshots.status()["archive"]["problem"]
+    assert "No space left" in node.member.snapshots.status()["archive"]["problem"]
     assert node.problem() is None  # it serves on
     assert len(snapshots(node)) == 3  # the two newest, and the one that the archive is at: others would pile up
     broken.clear()
@@ -218,7 +218,7 @@ def test_an_install_that_jumps_over_entries_is_a_gap_with_the_state_behind_it(tm
     away = label_of(world.followers()[0])
     last = world.nodes[away].replica.raft.log.last_index
     node = behind(world, away)
-    world.wait(lambda: node.snapshots is not None and node.snapshots.installer.installs == 1)
+    world.wait(lambda: node.member is not None and node.member.snapshots.installer.installs == 1)
     settle(world)
     installed = first_index(node) - 1
     assert world.history(away) == list(range(1, last + 1))  # what it had is kept before it goes
@@ -248,7 +248,7 @@ def test_what_was_never_committed_is_in_no_archive(tmp_path: Path):
     world.compact(*others, calls=3)
     world.compact(*others, calls=3)
     world.heal()
-    installer = world.nodes[deposed].snapshots.installer
+    installer = world.nodes[deposed].member.snapshots.installer
     world.wait(lambda: installer.installs == 1)
     assert world.history(deposed) == list(range(1, committed + 1))
 
@@ -264,11 +264,11 @@ def test_an_install_waits_for_the_archive(tmp_path: Path, broken: list[str]):
     broken.append("full")
     node = world.start(away, disk.reopened())
     world.wait(lambda: archive_of(node).problem is not None)
-    assert node.snapshots.installer.installs == 0 and not node.snapshots.installer.has_work
+    assert node.member.snapshots.installer.installs == 0 and not node.member.snapshots.installer.has_work
     assert first_index(node) == 1
     broken.clear()
     world.clock.now_s += archivers.RETRY_SECONDS
-    world.wait(lambda: node.snapshots.installer.installs == 1)
+    world.wait(lambda: node.member.snapshots.installer.installs == 1)
     assert world.history(away) == list(range(1, last + 1))
 
 
@@ -357,7 +357,7 @@ def test_a_writer_that_is_behind_is_given_no_more(tmp_path: Path, monkeypatch: p
     world.until(lambda: archive_of(node).waits)
     assert not archive_of(node).has_work
     archive_of(node).work()
-    assert not node.snapshots.has_work
+    assert not node.member.snapshots.has_work
     is_behind[0] = False
     world.wait(lambda: first_index(node) > 1)
 

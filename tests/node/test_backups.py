@@ -74,14 +74,14 @@ def test_a_snapshot_that_was_under_way_before_is_not_enough():
     user = world.user()
     grow(user, calls=300)
     node = world.nodes["a"]
-    assert node.snapshots is not None
-    node.snapshots.snapshotter.take_now(lambda *taken: None)
-    world.until(lambda: node.snapshots is not None and node.snapshots.waits)
-    work, backups = node.snapshots.work, node.desk.backups
+    assert node.member is not None
+    node.member.snapshots.snapshotter.take_now(lambda *taken: None)
+    world.until(lambda: node.member is not None and node.member.snapshots.waits)
+    work, backups = node.member.snapshots.work, node.member.backups
     assert backups is not None
-    node.snapshots.work = lambda: work() if backups._asked else None  # type: ignore[method-assign] # a slow disk
+    node.member.snapshots.work = lambda: work() if backups._asked else None  # type: ignore[method-assign] # a slow disk
     user.perform(("add", "later"))
-    assert node.snapshots.waits
+    assert node.member.snapshots.waits
     assert back_up(user)[0].revision == 301
 
 

@@ -38,7 +38,7 @@ def test_who_is_too_far_behind_gets_the_dump_and_loads_it():
     world = World(3, app_of())
     node = behind(world)
     settle(world)
-    assert node.snapshots is not None and node.snapshots.installer.installs == 1
+    assert node.member is not None and node.member.snapshots.installer.installs == 1
     assert things(node) == things(world.leader())
 
 
@@ -100,7 +100,7 @@ def test_a_snapshot_that_would_not_come_back_is_not_taken_and_nothing_is_cut(cap
     assert isinstance(refused, Refused) and "the app's load does not bring back" in refused.message
     node = world.nodes["a"]
     assert snapshots(node) == [] and first_index(node) == 1
-    assert "load does not bring back" in node.snapshots.status()["snapshot_problem"]
+    assert "load does not bring back" in node.member.snapshots.status()["snapshot_problem"]
     user.ask(TakeSnapshot(user.number()), Refused)
     assert caplog.text.count("no snapshot is taken, so the log is not cut: the app's load does not bring back") == 1
     user.perform(("add", 3))
@@ -139,7 +139,7 @@ def test_a_follower_that_can_not_load_says_so_and_keeps_what_it_has():
     loads = 0
     node = behind_of(world, away)
     world.run(3.0)
-    assert "the app's load fails" in node.snapshots.status()["snapshot_problem"]
+    assert "the app's load fails" in node.member.snapshots.status()["snapshot_problem"]
     assert node.replica.failure is None and snapshots(node) != []
 
 

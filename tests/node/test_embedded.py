@@ -739,7 +739,7 @@ def test_there_is_no_such_consistency(open_: Open):
 
 def test_a_state_of_the_past_that_takes_too_long_is_given_up(open_: Open):
     a, *_ = open_.cluster(1)
-    a._node.past.ask = lambda *_: None  # type: ignore[union-attr, method-assign, assignment]
+    a._node.member.past.ask = lambda *_: None  # type: ignore[union-attr, method-assign, assignment]
     with pytest.raises(NotReady, match="was not folded in time"):
         a.state_at(0, timeout=0.01)
 

@@ -26,7 +26,7 @@ def things(watch: Iterator[conflux.Committed], count: int) -> list[tuple[int | N
 
 def take_snapshot(node: conflux.Conflux) -> None:
     taken = threading.Event()
-    snapshots = node._node.snapshots
+    snapshots = node._node.member.snapshots
     assert snapshots is not None
     node._caller.run_soon(lambda: snapshots.snapshotter.take_now(lambda *_: taken.set()))
     assert taken.wait(SECONDS_MAX)
@@ -93,7 +93,7 @@ def test_a_watch_that_nobody_holds_any_more_ends(open_: Open):
     perform(node, "append", "a")
     watch = node.watch(1)
     next(watch)
-    watchers = node._node.desk.watchers
+    watchers = node._node.member.watchers
     assert watchers is not None and not watchers.is_empty
     del watch
     until(lambda: watchers.is_empty)

@@ -103,7 +103,7 @@ def test_the_first_action_that_was_folded_otherwise_is_found_by_folding_anew():
     world = world_of(right, right, wrong_from("b"))
     lead(world, "a")
     add(world, "a", LARGE)
-    world.until(lambda: all(node.guard.agreed_revision == 2 for node in world.nodes.values()))
+    world.until(lambda: all(node.member.guard.agreed_revision == 2 for node in world.nodes.values()))
     add(world, *range(50), "b", *range(50), LARGE + LARGE)
     world.until(lambda: "the first action" in problem(world, "c"))
     assert "at revision 2 it was; the first action that this node folds otherwise is revision 53 (action of 'add')" in (
@@ -176,7 +176,7 @@ def test_a_node_mended_and_started_anew_serves_again():
     add(world, "b", LARGE)
     world.until(lambda: diverged(world) == ["c"])
     world.restart("c", app(right))
-    world.until(lambda: world.nodes["c"].guard.agreed_revision == 2 and world.nodes["c"].problem() is None)
+    world.until(lambda: world.nodes["c"].member.guard.agreed_revision == 2 and world.nodes["c"].problem() is None)
     assert not refuses_reads(world, world.nodes["c"])
 
 
@@ -184,7 +184,7 @@ def test_a_log_that_is_not_the_majoritys_ends_the_node():
     world = world_of(right, right, right)
     lead(world, "a")
     node = world.nodes["c"]
-    point = node.guard._points[-1]
+    point = node.member.guard._points[-1]
     point.log_hash = b"x" * 16
     node.replica.agreed = None
     with pytest.raises(Damaged, match="the log up to index 0"):
@@ -233,7 +233,7 @@ def test_a_disagreement_is_borne_for_a_moment_in_which_a_majority_may_be_heard()
     lead(world, "c")
     world.isolate("a")
     add(world, "b", LARGE)
-    world.until(lambda: world.nodes["b"].guard._split_since_s is not None)
+    world.until(lambda: world.nodes["b"].member.guard._split_since_s is not None)
     world.run(0.3)
     assert not doubtful(world)
     world.heal()
@@ -432,8 +432,8 @@ def test_an_idle_cluster_says_its_hashes_now_and_then():
     world.run(1.0)
     told = []
     for node in world.nodes.values():
-        send = node.guard._send
-        node.guard._send = lambda peer, message, send=send: told.append(message) or send(peer, message)
+        send = node.member.guard._send
+        node.member.guard._send = lambda peer, message, send=send: told.append(message) or send(peer, message)
     world.run(10.0)
     assert 3 * 2 * 4 <= len(told) <= 3 * 2 * 6
 
@@ -456,7 +456,7 @@ def test_a_state_that_was_changed_by_something_else_than_the_log_is_said_to_be_s
     world.until(lambda: replica.machine.revision == 1)
     replica.machine = structs.replace(replica.machine, state=[*replica.machine.state, "flipped"])
     for node in world.nodes.values():
-        node.guard._clock = count().__next__  # each look at it says that the turn's time is over
+        node.member.guard._clock = count().__next__  # each look at it says that the turn's time is over
     add(world, LARGE)
     world.until(lambda: diverged(world) == ["c"], 20)
     world.until(lambda: "this one was changed by something else" in problem(world, "c"), 20)

@@ -36,9 +36,9 @@ class Fetch:
         self.offer = SnapshotOffered(
             leader=leader.directory.self.identity, index=taken.index, term=snapshot.header.term
         )
-        assert follower.snapshots is not None and follower.replica is not None
+        assert follower.member is not None and follower.replica is not None
         self.follower, self.replica = follower, follower.replica
-        self.installer = follower.snapshots.installer
+        self.installer = follower.member.snapshots.installer
         self.asked: list[AskSnapshot] = []
         self.installer._ask = lambda _, ask: self.asked.append(ask) is None
         self.installer.offered(self.offer)

@@ -15,7 +15,7 @@ from conflux.node import leadership as leaderships
 from conflux.node import readers as reading
 from conflux.node.directory import cluster_id
 from conflux.node.loop import Loop
-from conflux.node.node import IDLE_HASH_SECONDS
+from conflux.node.member_work import IDLE_HASH_SECONDS
 from conflux.raft.effects import RoleName
 from conflux.raft.entry import Entry
 from conflux.store.machine import Machine

@@ -38,8 +38,8 @@ def into(found: list[Any]) -> Tell:
 
 def found_at(world: World, node: Node, revision: int) -> Any:
     found: list[Any] = []
-    assert node.past is not None
-    node.past.ask("me", revision, into(found))
+    assert node.member is not None
+    node.member.past.ask("me", revision, into(found))
     world.until(lambda: found, 30)
     return found[0]
 
@@ -127,9 +127,9 @@ def test_a_log_that_is_cut_while_it_is_folded_ends_in_a_refusal():
     user = world.user()
     grow(user, calls=60)
     node = world.nodes["a"]
-    assert node.past is not None and node.replica is not None
+    assert node.member is not None and node.replica is not None
     found: list[Any] = []
-    steps = node.past._steps(50)
+    steps = node.member.past._steps(50)
     for _ in range(3):
         next(steps)
     grow(user, calls=3, thing=LARGE)
@@ -158,10 +158,10 @@ def test_many_that_ask_for_one_revision_share_the_work():
     user.perform(*[("add", str(number)) for number in range(20)])
     node = world.nodes["a"]
     found: list[Any] = []
-    assert node.past is not None
+    assert node.member is not None
     for who in range(5):
-        node.past.ask(who, 7, into(found))
-    assert len(node.past._wanted) == 1
+        node.member.past.ask(who, 7, into(found))
+    assert len(node.member.past._wanted) == 1
     world.until(lambda: len(found) == 5)
 
 
@@ -171,7 +171,7 @@ def test_too_many_revisions_at_once_are_refused_as_busy():
     user.perform(*[("add", str(number)) for number in range(40)])
     node = world.nodes["a"]
     found: list[Any] = []
-    assert node.past is not None
+    assert node.member is not None
     for revision in range(17):
-        node.past.ask("me", revision, into(found))
+        node.member.past.ask("me", revision, into(found))
     assert [type(each).__name__ for each in found] == ["Busy"]

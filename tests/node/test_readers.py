@@ -19,8 +19,8 @@ from tests.node.test_snapshots import first_index, grow, snapshot_now, snapshots
 
 
 def readers_of(node: Any) -> Readers:
-    assert node.desk.readers is not None
-    return node.desk.readers  # type: ignore[no-any-return]
+    assert node.member is not None
+    return node.member.readers  # type: ignore[no-any-return]
 
 
 def deaf() -> tuple[World, User]:
@@ -134,7 +134,7 @@ def test_a_node_that_ends_tells_those_who_wait_for_a_state_of_the_past() -> None
     world = World(1)
     world.user().perform(("add", "a"))
     node, told = world.leader(), list[object]()
-    assert node.past is not None
-    node.past.ask("me", 1, told.append)
+    assert node.member is not None
+    node.member.past.ask("me", 1, told.append)
     node.close()
     assert [type(each).__name__ for each in told] == ["Closed"]

@@ -18,8 +18,8 @@ def replays() -> Replays:
     for thing in "abc":
         world.user().perform(("add", thing))
     node = world.leader()
-    assert node.guard is not None
-    made = node.guard._replays
+    assert node.member is not None
+    made = node.member.guard._replays
     made.told = told = []  # type: ignore[attr-defined]
     made._send = lambda peer, message: told.append((peer, message))
     return made

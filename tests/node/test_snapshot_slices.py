@@ -108,7 +108,7 @@ def most_calls_of_an_install(make: Callable[[int], Any], size: int) -> tuple[int
     clock.calls_most = clock.looks = 0
     node = world.start(away, disk.reopened())
     settle(world)
-    assert node.snapshots is not None and node.snapshots.installer.installs == 1
+    assert node.member is not None and node.member.snapshots.installer.installs == 1
     assert same_machine(node, world.leader())
     return clock.calls_most, clock.looks
 

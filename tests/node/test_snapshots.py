@@ -154,8 +154,8 @@ def test_B11_who_is_too_far_behind_gets_a_snapshot_and_then_the_rest():
     world = World(3)
     node = behind(world)
     settle(world)
-    assert node.snapshots is not None
-    assert node.snapshots.installer.installs == 1
+    assert node.member is not None
+    assert node.member.snapshots.installer.installs == 1
     assert same_machine(node, world.leader())
 
 
@@ -171,7 +171,7 @@ def test_a_wiped_node_that_joins_gets_a_snapshot():
     world.until(lambda: len(world.leader().membership().voters) == 2, 20)
     settle(world)
     assert same_machine(world.nodes["b"], world.nodes["a"])
-    assert world.nodes["b"].snapshots.installer.installs == 1
+    assert world.nodes["b"].member.snapshots.installer.installs == 1
 
 
 def test_a_large_state_is_fetched_chunk_by_chunk_while_writes_go_on():
@@ -191,14 +191,14 @@ def test_a_large_state_is_fetched_chunk_by_chunk_while_writes_go_on():
         user.perform(("add", "meanwhile"))
     settle(world)
     assert same_machine(node, world.leader())
-    assert node.snapshots.installer.installs == 1
+    assert node.member.snapshots.installer.installs == 1
 
 
 def test_H6_a_fetch_goes_on_under_another_leader():
     world = World(3)
     grow(world.user(), calls=40, thing="y" * 50_000)
     node = behind(world)
-    world.until(lambda: node.snapshots is not None and node.snapshots.installer.progress() is not None, 20)
+    world.until(lambda: node.member is not None and node.member.snapshots.installer.progress() is not None, 20)
     world.leader().hand_over()
     world.run(0.5)
     settle(world)
@@ -215,7 +215,7 @@ def test_H9_a_chunk_that_is_damaged_at_the_sender_is_never_sent(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(MemorySnapshot, "chunk", damaged)
         world.run(2.0)
-        assert node.snapshots.installer.installs == 0
+        assert node.member.snapshots.installer.installs == 0
     settle(world)
     assert same_machine(node, world.leader())
 
@@ -283,7 +283,7 @@ def test_a_watch_on_a_follower_that_installs_a_snapshot_shows_the_gap_and_no_hol
             if node is not follower:
                 snapshot_now(world, node)
     world.heal()
-    world.until(lambda: follower.snapshots.installer.installs == 1, 30)
+    world.until(lambda: follower.member.snapshots.installer.installs == 1, 30)
     watcher.send(Watch(7, 2))  # as a client renews it
     gap = watcher.wait_for(Gap)
     assert revisions_of(watcher) == [1] and gap.first_revision == follower.machine.revision + 1

@@ -38,21 +38,21 @@ def refused(world: World) -> str:
 
 def test_before_anything_is_committed_there_is_nothing_to_take() -> None:
     world = World(3)
-    world.until(lambda: world.nodes["a"].snapshots is not None)
+    world.until(lambda: world.nodes["a"].member is not None)
     node = world.nodes["a"]
-    assert node.snapshots is not None and node.machine.index == 0
+    assert node.member is not None and node.machine.index == 0
     told: list[str] = []
-    node.snapshots.snapshotter.take_now(lambda header, size, why: told.append(why))
+    node.member.snapshots.snapshotter.take_now(lambda header, size, why: told.append(why))
     world.until(lambda: told)
     assert told == ["nothing is committed yet"]
 
 
 def test_a_state_that_may_be_wrong_is_kept_by_nobody() -> None:
     world, node = one()
-    assert node.replica is not None and node.snapshots is not None
+    assert node.replica is not None and node.member is not None
     node.replica.fail(ConfluxError("its state is wrong"))
     told: list[str] = []
-    node.snapshots.snapshotter.take_now(lambda header, size, why: told.append(why))
+    node.member.snapshots.snapshotter.take_now(lambda header, size, why: told.append(why))
     world.run(1.0)
     assert not told and not snapshots(node)
 
@@ -72,9 +72,9 @@ def test_one_that_the_disk_does_not_take_is_given_up_and_the_node_serves_on(
     with monkeypatch.context() as patch:
         patch.setattr(target, name, failing(error))
         assert str(error) in refused(world)
-    assert node.snapshots is not None and node.snapshots.snapshotter.problem == str(error)
+    assert node.member is not None and node.member.snapshots.snapshotter.problem == str(error)
     snapshot_now(world, node)
-    assert node.snapshots.snapshotter.problem is None
+    assert node.member.snapshots.snapshotter.problem is None
 
 
 def test_a_disk_that_fails_when_the_log_is_cut_ends_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,8 +105,8 @@ def test_the_log_is_not_cut_behind_what_a_member_fetches() -> None:
     for _ in range(3):
         grow(world.user(), calls=2)
         taken.append(snapshot_now(world, node).index)
-        assert node.snapshots is not None
-        node.snapshots.feeder.asked("m", AskSnapshot(taken[0], 0, 1), world.clock.now_s)
+        assert node.member is not None
+        node.member.snapshots.feeder.asked("m", AskSnapshot(taken[0], 0, 1), world.clock.now_s)
     assert first_index(node) == taken[0] + 1
     world.run(FORGOTTEN_SECONDS + 1)
     grow(world.user(), calls=2)
@@ -144,7 +144,7 @@ def test_a_backup_that_can_not_be_read_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_a_node_that_is_closed_gives_its_backups_back() -> None:
     world, node = one()
     world.user().ask(BackUp(7), BackupReady)
-    backups = node.desk.backups
+    backups = node.member.backups
     assert backups is not None and backups._ready
     node.close()
     assert not backups._ready

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conflux.node import status
-from conflux.node.status import LOG_TEXT_BYTES_MAX, StateHashes, end_of_log
+from conflux.node import state_hashes, status
+from conflux.node.state_hashes import StateHashes
+from conflux.node.status import LOG_TEXT_BYTES_MAX, end_of_log
 from conflux.wire.clients import AskLog, Change, LogText
 from tests.node.harness import World
 from tests.node.test_members import change
@@ -37,7 +38,7 @@ def test_a_large_state_is_hashed_when_the_node_is_idle() -> None:
     world = World(1)
     grow(world.user(), calls=40)
     machine, hashes = world.leader().machine, StateHashes(world.app)
-    assert machine.hash_point.bytes_total + machine.bytes_since_hash_point > status.HASH_AT_ONCE_BYTES
+    assert machine.hash_point.bytes_total + machine.bytes_since_hash_point > state_hashes.HASH_AT_ONCE_BYTES
     assert hashes.of(machine) is machine.hash_point
     hashes.begin(machine)
     while hashes.has_work:

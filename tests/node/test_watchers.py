@@ -12,8 +12,8 @@ from tests.node.test_snapshots import first_index, grow, snapshot_now
 
 
 def watchers_of(user: User) -> Watchers:
-    assert user.node.desk.watchers is not None
-    return user.node.desk.watchers
+    assert user.node.member is not None
+    return user.node.member.watchers
 
 
 def revisions(user: User) -> list[int]:

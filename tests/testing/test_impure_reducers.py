@@ -83,4 +83,6 @@ def test_a_pure_reducer_is_none():
     with simulation_of(ordered) as simulation:
         simulation.run(3000)
         nodes = [host.node for host in simulation.cluster.hosts]
-        assert all(node is not None and node.guard is not None and node.guard.agreed_revision > 0 for node in nodes)
+        assert all(
+            node is not None and node.member is not None and node.member.guard.agreed_revision > 0 for node in nodes
+        )
