@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 from conflux.app import App
@@ -17,55 +15,27 @@ from conflux.client.arguments import make_call, revision_of
 from conflux.client.call import Result
 from conflux.client.client import ReadConsistency, Wait
 from conflux.client.committed import Committed
-from conflux.client.finding import DEFAULT_CLUSTER, default_data_dir
+from conflux.client.finding import DEFAULT_CLUSTER
 from conflux.client.watching import Watching
-from conflux.discovery.interface import Discovery, StaticPeers
-from conflux.errors import AlreadyOpen, Closed, ConfluxError, NotApplied, NotReady, OptionsError
+from conflux.errors import Closed, ConfluxError, NotApplied, NotReady, OptionsError
 from conflux.node.clock import SystemClock
 from conflux.node.dispatcher import Dispatcher
-from conflux.node.formation import settle_seconds
+from conflux.node.embedding import Embedding
 from conflux.node.local import LocalCaller
 from conflux.node.loop import Loop
-from conflux.node.node import Node
-from conflux.node.opening import memory_directory, open_directory, open_node, open_remembered_archive
-from conflux.node.options import NodeOptions
 from conflux.node.past import Found
 from conflux.node.status import members_of, report_of
 from conflux.raft.effects import RoleChanged
-from conflux.storage.archive import refuse_inside
 from conflux.store.dumps import state_of
 from conflux.store.past import PastState
-from conflux.transport.address import Address
 from conflux.transport.interface import Channel
 from conflux.transport.keys import ClusterKey
-from conflux.transport.memory import MemoryChannel, MemoryHub
 from conflux.usercode import inside_user_code
 
 RECOVERY_LOOK_SECONDS = 0.005
 CALLBACKS_SECONDS_MAX = 1.0
 CATCH_UP_SECONDS_MAX = 0.3  # a node that leaves asks what was committed, if its subscribers are to hear of it
 EVENTS = ("appended", "committed", "leader_elected", "rolled_back", "membership_changed")
-_open_ids: set[tuple[str, str, str]] = set()  # (place, cluster, id) of the nodes open in this process
-_open_lock = threading.Lock()
-
-
-class _HubDiscovery:
-    """The nodes of one process find each other in their hub."""
-
-    def __init__(self, hub: MemoryHub) -> None:
-        self._hub = hub
-
-    def addresses(self) -> list[str]:
-        return self._hub.addresses()
-
-    def remarks(self) -> list[str]:
-        return []
-
-    def unreached(self, silent: Collection[str]) -> list[str]:
-        return []
-
-    def close(self) -> None:
-        pass
 
 
 class Conflux:
@@ -109,30 +79,20 @@ class Conflux:
         heartbeat_interval_ms: int = 50,
     ) -> None:
         app = App(methods, reduce) if app is None else app
-        spec = _channel_spec(channel)
-        in_memory = spec.get("name") == "memory" and data_dir is None
-        options = _check(
+        self._embedding = Embedding.checked(
             app,
             id,
             cluster_size,
-            spec,
-            peers,
-            [*_place_problems(data_dir), *_archive_problems(archive, in_memory)],
+            channel=channel,
+            peers=peers,
+            data_dir=data_dir,
+            key=key,
+            archive=archive,
             cluster=cluster,
             election_timeout_ms=election_timeout_ms,
             heartbeat_interval_ms=heartbeat_interval_ms,
         )
-        place = None if in_memory else Path(data_dir or default_data_dir()) / cluster / options.label
-        root = None if archive is None else Path(archive)
-        if root is not None and place is not None:
-            refuse_inside(root, place.parent)
-        self._key = (str(place or spec.get("hub", "")), cluster, options.label)
-        _claim(self._key)
-        try:
-            self._node = _open(app, options, spec, peers, place, key, root)
-        except BaseException:
-            _release(self._key)
-            raise
+        self._node = self._embedding.open()
         self._app = app
         self._dispatcher = Dispatcher()
         self._caller = LocalCaller(self._node, SystemClock())
@@ -280,7 +240,7 @@ class Conflux:
         self._closed = True
         self._loop.stop(hand_over=True)
         self._loop.join()
-        _release(self._key)
+        self._embedding.release()
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -364,133 +324,3 @@ def _settle(future: Future[Any], result: Result | Any) -> None:
         future.set_exception(result)
     else:
         future.set_result(result)
-
-
-def _channel_spec(channel: str | Mapping[str, Any] | Channel) -> dict[str, Any]:
-    if isinstance(channel, str):
-        return {"name": channel}
-    if isinstance(channel, Mapping):
-        return dict(channel)
-    return {"name": "own" if isinstance(channel, Channel) else repr(channel), "channel": channel}
-
-
-def _check(
-    app: App[Any, Any],
-    label: str | None,
-    size: int,
-    spec: dict[str, Any],
-    peers: tuple[str, ...] | list[str],
-    others: list[str],
-    **options: Any,
-) -> NodeOptions:
-    others = [*others, *(wrong_peers := _peers_problems(peers, spec))]
-    problems = [*app.problems(), *others] if isinstance(app, App) else ['"app" must be a conflux.App', *others]
-    if not label:
-        problems.append('"id" is required')
-    if not size:
-        problems.append('"cluster_size" is required')
-    wrong_types = _wrong_types(label, size, options)
-    problems += wrong_types
-    known = {"memory": {"hub"}, "zeromq": {"bind", "advertise", "insecure"}, "own": {"channel"}}
-    if spec.get("name") not in known:
-        problems.append(f'channel {spec.get("name")!r} is unknown: "memory" and "zeromq" are there')
-    elif unknown := set(spec) - known[spec["name"]] - {"name"}:
-        problems.append(f"channel {spec['name']} has no option {', '.join(sorted(unknown))}")
-    if not wrong_types:
-        named = () if wrong_peers else peers
-        settle_s = settle_seconds(size, named, mdns=False) if spec.get("name") == "zeromq" else 0.0
-        try:
-            checked = NodeOptions(label=label or "x", size=size or 1, settle_s=settle_s, **options)
-        except OptionsError as error:
-            problems.append(str(error).removeprefix("Invalid options: "))
-    if problems:
-        raise OptionsError(f"Invalid options: {'; '.join(problems)}")
-    return checked
-
-
-def _place_problems(data_dir: object) -> list[str]:
-    is_path = data_dir is None or isinstance(data_dir, str | os.PathLike)
-    return [] if is_path else ['"data_dir" must be a path']
-
-
-def _peers_problems(peers: object, spec: dict[str, Any]) -> list[str]:
-    if not isinstance(peers, tuple | list) or not all(isinstance(peer, str) for peer in peers):
-        return ['"peers" must be a list of addresses']
-    problems = []
-    for peer in peers if spec.get("name") == "zeromq" else ():
-        try:
-            if not Address.parse(peer).is_dialable:
-                problems.append(f"nobody can dial the peer {peer}")
-        except OptionsError as error:
-            problems.append(str(error).rstrip("."))
-    return problems
-
-
-def _archive_problems(archive: object, in_memory: bool) -> list[str]:
-    if archive is None:
-        return []
-    rules = [
-        (isinstance(archive, str | os.PathLike) and archive != "", '"archive" must be a path'),
-        (not in_memory, '"archive" needs a "data_dir": without one, a node on the memory channel keeps nothing'),
-    ]
-    return [sentence for holds, sentence in rules if not holds]
-
-
-def _wrong_types(label: object, size: object, options: dict[str, Any]) -> list[str]:
-    shortest_longest = options["election_timeout_ms"]
-    is_pair = isinstance(shortest_longest, tuple | list) and [type(each) for each in shortest_longest] == [int, int]
-    rules = [
-        (label is None or isinstance(label, str), '"id" must be a str'),
-        (type(size) is int, '"cluster_size" must be a whole number'),
-        (isinstance(options["cluster"], str), '"cluster" must be a str'),
-        (is_pair, '"election_timeout_ms" must be two whole numbers'),
-        (type(options["heartbeat_interval_ms"]) is int, '"heartbeat_interval_ms" must be a whole number'),
-    ]
-    return [sentence for holds, sentence in rules if not holds]
-
-
-def _open(
-    app: App[Any, Any],
-    options: NodeOptions,
-    spec: dict[str, Any],
-    peers: tuple[str, ...] | list[str],
-    place: Path | None,
-    key: ClusterKey | str | os.PathLike[str] | None,
-    root: Path | None,
-) -> Node:
-    discovery: Discovery = StaticPeers(tuple(peers))
-    loaded = key if isinstance(key, ClusterKey) or key is None else ClusterKey.load(key)
-    channel: Channel
-    if spec["name"] == "memory":
-        hub = MemoryHub.named(f"{spec.get('hub', '')}/{options.cluster}")
-        channel, discovery = MemoryChannel(hub), _HubDiscovery(hub)
-    elif spec["name"] == "zeromq":
-        from conflux.transport.zeromq import ZeroMQChannel
-
-        channel = ZeroMQChannel(
-            spec.get("bind", "127.0.0.1:0"),
-            advertise=spec.get("advertise"),
-            key=loaded,
-            insecure=bool(spec.get("insecure", False)),
-        )
-    else:
-        channel = spec["channel"]
-    try:
-        directory = memory_directory(options, app) if place is None else open_directory(place, options, app)
-        archive = open_remembered_archive(root, directory)
-        return open_node(options, app, directory, channel, discovery, data_dir=place, archive=archive)
-    except BaseException:
-        channel.close()
-        raise
-
-
-def _claim(key: tuple[str, str, str]) -> None:
-    with _open_lock:
-        if key in _open_ids:
-            raise AlreadyOpen(f"the node {key[2]!r} is still open in this process", hint="Close it first.")
-        _open_ids.add(key)
-
-
-def _release(key: tuple[str, str, str]) -> None:
-    with _open_lock:
-        _open_ids.discard(key)
