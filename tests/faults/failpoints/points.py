@@ -183,7 +183,7 @@ def _in_storage(passing: Passing) -> None:
 
 
 def _in_replica(passing: Passing) -> None:
-    from conflux.node.node import Node
+    from conflux.node.member_work import MemberWork
     from conflux.node.replica import Replica
     from conflux.raft.core import Raft
 
@@ -194,7 +194,7 @@ def _in_replica(passing: Passing) -> None:
             passing("commit.before_apply")
 
     around(Replica, "apply", before=before_apply)
-    around(Node, "applied", before=lambda *_: passing("apply.before_answer"))
+    around(MemberWork, "applied", before=lambda *_: passing("apply.before_answer"))
     write_commit_index = Replica.write_commit_index
 
     def wrapped(self: Any) -> None:
