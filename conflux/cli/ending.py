@@ -47,21 +47,17 @@ class Ending(RaisesKeyboardInterrupt):
 
     def __init__(self, error: type[KeyboardInterrupt]) -> None:
         self._error = error
-        self._since_s = 0.0
+        self._import_ends_s: float | None = None  # how long it waits, while it does
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        now_s = time.monotonic()
-        if number != signal.SIGALRM:
-            self._since_s = now_s
-        if now_s < self._since_s + IMPORT_SECONDS_MAX and _imports(frame):
-            self.again()
-        else:
-            raise self._error
-
-    def again(self) -> None:
-        """Be called once more in a moment."""
-        signal.signal(signal.SIGALRM, self)
-        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        if _imports(frame):
+            now_s = time.monotonic()
+            self._import_ends_s = self._import_ends_s or now_s + IMPORT_SECONDS_MAX
+            if now_s < self._import_ends_s:
+                _come_again(number)
+                return
+        self._import_ends_s = None
+        raise self._error
 
 
 @contextmanager
@@ -70,19 +66,19 @@ def ended_by_signals() -> Iterator[None]:
 
     Where SIGINT is ignored it stays so: this is in the background of a script, and Ctrl-C means others.
     """
-    endings: dict[type[BaseException], Ending] = {each: Ending(each) for each in (KeyboardInterrupt, Terminated)}
+    numbers: dict[type[BaseException], int] = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
 
     def hook(unraisable: UnraisableHookArgs) -> None:
-        if unraisable.exc_type in endings:
-            endings[unraisable.exc_type].again()
+        if unraisable.exc_type in numbers:
+            _come_again(numbers[unraisable.exc_type])
         else:
             hook_before(unraisable)
 
     hook_before, sys.unraisablehook = sys.unraisablehook, hook
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
-    signal.signal(signal.SIGTERM, endings[Terminated])
+    before = {number: signal.getsignal(number) for number in (*numbers.values(), signal.SIGALRM)}
+    signal.signal(signal.SIGTERM, Ending(Terminated))
     if before[signal.SIGINT] is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, endings[KeyboardInterrupt])
+        signal.signal(signal.SIGINT, Ending(KeyboardInterrupt))
     try:
         yield
     finally:
@@ -90,6 +86,12 @@ def ended_by_signals() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         sys.unraisablehook = hook_before
+
+
+def _come_again(number: int) -> None:
+    """Have a signal come once more in a moment, to whoever handles it then."""
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
 
 
 def _imports(frame: FrameType | None) -> bool:

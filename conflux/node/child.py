@@ -93,7 +93,11 @@ class Answer:
         sys.stdout = os.fdopen(1, "w", 1, errors="backslashreplace", closefd=False)
 
     def give(self, line: dict[str, Any]) -> None:
-        os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+        """Answer, or end where whoever started this waits for it no more."""
+        try:
+            os.write(self._descriptor, json.dumps(line).encode() + b"\n")
+        except BrokenPipeError:
+            sys.exit(1)
         os.close(self._descriptor)
 
 
@@ -167,6 +171,8 @@ def _instead(main: Callable[[], int]) -> NoReturn:
         sys.stderr = os.fdopen(2, "w", 1, errors="backslashreplace", closefd=False)
         atexit._clear()
         status = main()
+    except SystemExit:
+        pass  # nobody waits for its answer
     except BaseException:
         traceback.print_exc()
     finally:

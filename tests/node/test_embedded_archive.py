@@ -12,7 +12,7 @@ import pytest
 
 import conflux
 from conflux.errors import Damaged, DirectoryError, OptionsError, WrongDirectory
-from conflux.node import embedded
+from conflux.node import embedding
 from conflux.node.options import NodeOptions
 from tests.cli.running import Ran
 from tests.cli.running import conflux as run
@@ -64,7 +64,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(embedded, "NodeOptions", partial(NodeOptions, snapshot_entries=10, snapshot_bytes=1000))
+    monkeypatch.setattr(embedding, "NodeOptions", partial(NodeOptions, snapshot_entries=10, snapshot_bytes=1000))
     opened = Open()
     yield Place(tmp_path, opened)
     opened.close()

@@ -140,3 +140,16 @@ def test_a_new_interpreter_answers_as_a_fork_does():
     command = child.command(app_check.main)
     done = subprocess.run(command, input=b'["nowhere:app", "."]', capture_output=True, check=False)
     assert done.returncode == 1 and b"No module named 'nowhere'" in done.stdout
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_child_whose_answer_nobody_waits_for_ends_without_a_word(tmp_path, fresh):
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.3)\nfrom conflux.apps.list import app\n")
+    program = (
+        "import sys\nfrom conflux.node import app_check, child\n"
+        f"job = app_check.job('slow:app', {str(tmp_path)!r})\n"
+        f"begun = child.begin('a look', app_check.main, job, fresh={fresh}, words_in=None)\n"
+        "begun.process.stdout.close()\nsys.exit(begun.process.wait())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, "", "")
