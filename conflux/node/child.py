@@ -51,9 +51,10 @@ class Child:
         stdout = self.process.stdout
         assert stdout is not None
         with stdout, self.words or nullcontext():
-            ready = False
-            while not ready and (left_s := deadline_s - time.monotonic()) > 0:
+            ready, left_s = False, CHECK_SECONDS
+            while not ready and left_s > 0:
                 check()
+                left_s = max(0.0, deadline_s - time.monotonic())
                 ready = bool(select.select([stdout], [], [], min(left_s, CHECK_SECONDS))[0])
             line = stdout.readline() if ready else b""
             if line:

@@ -108,7 +108,7 @@ class Launcher:
         with _launching(options.cluster_dir):
             manifest, label = self._manifest()
             manifest = beginnings.without_removed(manifest, options.cluster_dir)
-            self._check(manifest, check)
+            self._try_out(manifest, check)
             start, self.left = beginnings.to_start(manifest, options.cluster_dir, label)
             manifest = beginnings.with_network(
                 manifest, peers=options.peers, mdns=options.mdns, bind=options.bind, advertise=options.advertise
@@ -205,7 +205,7 @@ class Launcher:
             )
         return manifest, options.label
 
-    def _check(self, manifest: Manifest, check: Callable[[], None]) -> None:
+    def _try_out(self, manifest: Manifest, check: Callable[[], None]) -> None:
         """Find what would keep every node from starting before anything is written."""
         options = self._options
         what, job = f"a look at the app {manifest.app}", app_check.job(manifest.app, manifest.app_dir)
