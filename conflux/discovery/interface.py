@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 
@@ -40,6 +40,25 @@ class StaticPeers:
 
     def unreached(self, silent: Collection[str]) -> list[str]:
         return [address for address in self._addresses if address in silent]
+
+    def close(self) -> None:
+        pass
+
+
+class SeenPeers:
+    """Addresses of whoever is up, as a function gives them: where all are seen there is nothing to remark."""
+
+    def __init__(self, addresses: Callable[[], list[str]]) -> None:
+        self._addresses = addresses
+
+    def addresses(self) -> list[str]:
+        return self._addresses()
+
+    def remarks(self) -> list[str]:
+        return []
+
+    def unreached(self, silent: Collection[str]) -> list[str]:
+        return []
 
     def close(self) -> None:
         pass

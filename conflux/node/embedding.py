@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from conflux.app import App
 from conflux.client.finding import default_data_dir
-from conflux.discovery.interface import Discovery, StaticPeers
+from conflux.discovery.interface import Discovery, SeenPeers, StaticPeers
 from conflux.errors import AlreadyOpen, OptionsError
 from conflux.node.formation import settle_seconds
 from conflux.node.node import Node
@@ -124,7 +124,7 @@ class Embedding:
         spec = self.channel
         if spec["name"] == "memory":
             hub = MemoryHub.named(f"{spec.get('hub', '')}/{self.options.cluster}")
-            return MemoryChannel(hub), _HubDiscovery(hub)
+            return MemoryChannel(hub), SeenPeers(hub.addresses)
         discovery = StaticPeers(self.peers)
         if spec["name"] == "own":
             return spec["channel"], discovery
@@ -133,25 +133,6 @@ class Embedding:
         bind, advertise = spec.get("bind", "127.0.0.1:0"), spec.get("advertise")
         insecure = bool(spec.get("insecure", False))
         return ZeroMQChannel(bind, advertise=advertise, key=key, insecure=insecure), discovery
-
-
-class _HubDiscovery:
-    """The nodes of one process find each other in their hub."""
-
-    def __init__(self, hub: MemoryHub) -> None:
-        self._hub = hub
-
-    def addresses(self) -> list[str]:
-        return self._hub.addresses()
-
-    def remarks(self) -> list[str]:
-        return []
-
-    def unreached(self, silent: Collection[str]) -> list[str]:
-        return []
-
-    def close(self) -> None:
-        pass
 
 
 def _channel_spec(channel: str | Mapping[str, Any] | Channel) -> dict[str, Any]:

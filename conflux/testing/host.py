@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
+from conflux.discovery.interface import SeenPeers
 from conflux.errors import DiskFull, MalformedValue, StorageFailed
 from conflux.node import directory as directories
 from conflux.node.node import Node
@@ -26,25 +26,6 @@ if TYPE_CHECKING:
     from conflux.testing.embedded import EmbeddedClient
 
 IDLE_TURNS_MAX = 2000  # with nothing coming in, going to disk, or new to a client: more is a loop that spins
-
-
-class _Discovery:
-    """Whoever is up is seen."""
-
-    def __init__(self, cluster: SimulatedCluster) -> None:
-        self._cluster = cluster
-
-    def addresses(self) -> list[str]:
-        return list(self._cluster.network.nodes)
-
-    def remarks(self) -> list[str]:
-        return []
-
-    def unreached(self, silent: Collection[str]) -> list[str]:
-        return []
-
-    def close(self) -> None:
-        pass
 
 
 class Host:
@@ -130,7 +111,7 @@ class Host:
             self._end,
             self.clock,
             Random(random.getrandbits(64)),
-            discovery=_Discovery(cluster),
+            discovery=SeenPeers(lambda: list(cluster.network.nodes)),
         )
         self.node.on_applied = self._applied
         self.node.on_role_changed = self._role_changed
