@@ -25,7 +25,7 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 AGAIN_SECONDS = 0.001
 IMPORT_SECONDS_MAX = 1.0  # a module that takes longer is a user's: it is interrupted
-IMPORTING = "<frozen importlib._bootstrap>"
+IMPORTING = "<frozen importlib._bootstrap>"  # the file of the frames that every import passes through
 
 
 class Terminated(KeyboardInterrupt):
