@@ -15,7 +15,7 @@ from conflux.errors import ConfluxError, OptionsError
 from conflux.node import addresses
 from conflux.node.addresses import PORTS_WITHOUT_A_NAME, with_addresses
 from conflux.transport.address import Address, PortTaken
-from tests.process.machine import free_pair
+from tests.ports import free_pair
 
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 

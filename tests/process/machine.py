@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,23 +12,11 @@ from conflux.node.directory import Directory, cluster_id
 from conflux.storage.lmdb_storage import LmdbStorage
 from conflux.transport.keys import ClusterKey
 from conflux.wire.peers import Founder, Proposal
+from tests.ports import free_pair
 from tests.process.cluster import DEADLINE_S, Ran, conflux
 
 APP = "import conflux\nfrom conflux.apps.list import append, reduce\napp = conflux.App(name='other', version=2)\n"
 APP += "app.method(append)\napp.reducer(reduce)\n"
-
-
-def free_pair() -> int:
-    """A port that is free, like the next one."""
-    while True:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            port = int(one.getsockname()[1])
-            try:
-                two.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
 
 
 class Machine:

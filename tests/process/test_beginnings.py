@@ -208,6 +208,7 @@ def test_a_remembered_port_is_taken(three: Cluster) -> None:
     nodes = json.loads((three.data_dir / "conflux" / "cluster.json").read_text())["nodes"]
     host, _, port = nodes[0]["address"].rpartition(":")
     with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # whatever of its last connections lingers
         squatter.bind((host, int(port)))
         squatter.listen()
         assert start(three.data_dir).status == 0

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from conflux.wire.peers import Founder
+from tests.ports import free_pair
 from tests.process.cluster import Ran
-from tests.process.machine import APP, Machine, accept_on_disk, free_pair, new_key
+from tests.process.machine import APP, Machine, accept_on_disk, new_key
 from tests.process.rows import row
 
 LOST = Founder("f" * 32, "c", "")

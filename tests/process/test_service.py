@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.process.machine import free_pair, new_key
+from tests.ports import free_pair
+from tests.process.machine import new_key
 
 UNIT = Path(__file__).resolve().parents[2] / "examples" / "systemd" / "conflux.service"
 
