@@ -13,6 +13,7 @@ from conflux.transport.keys import ClusterKey
 from conflux.transport.memory import MemoryChannel, MemoryClientChannel, MemoryHub
 from conflux.transport.zeromq import ZeroMQChannel
 from conflux.transport.zeromq_client import ZeroMQClientChannel
+from tests.ports import free_pair
 
 DEADLINE_SECONDS = 30.0  # for what takes milliseconds, on a machine that is busy with other things
 SLICE_SECONDS = 0.002
@@ -46,6 +47,8 @@ class World:
 
     def free_address(self) -> str:
         """An address that nobody has."""
+        if self.kind != "memory":
+            return f"127.0.0.1:{free_pair()}"
         node = self.node()
         node.close()
         return node.address
