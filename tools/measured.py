@@ -18,7 +18,7 @@ from collections.abc import Iterator
 
 import coverage
 import pytest
-from tools.cover import FLOORS_OF_OWN_TESTS, Room, below, floor_of, measured, table
+from tools.cover import FLOORS_OF_OWN_TESTS, RUN_BY_PROCESSES, Room, below, floor_of, measured, table
 
 ALL = os.environ.get("CONFLUX_MEASURE") == "all"
 OWN_TESTS = ("tests/raft/", "tests/scripts/", "tests/store/", "tests/storage/", "tests/node/")
@@ -70,7 +70,8 @@ class Judge:
         pieces = coverage.Coverage()
         pieces.combine()
         pieces.save()
-        self._found = {name: room for name, room in measured().items() if ALL or name in FLOORS_OF_OWN_TESTS}
+        without = frozenset() if ALL else RUN_BY_PROCESSES
+        self._found = {name: room for name, room in measured(without).items() if ALL or name in FLOORS_OF_OWN_TESTS}
         if low := below(self._found, self._floor):
             words = f"below their floors, see the table: {', '.join(low)}"
             report = pytest.TestReport("coverage", ("tools/cover.py", None, "coverage"), {}, "failed", words, "call")

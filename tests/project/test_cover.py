@@ -87,3 +87,9 @@ def test_a_room_below_its_floor_is_told_with_its_gaps(
 
 def test_what_own_tests_must_cover_is_no_more_than_what_all_must() -> None:
     assert all(floor <= cover.FLOORS[room] for room, floor in cover.FLOORS_OF_OWN_TESTS.items())
+
+
+def test_what_processes_run_can_be_left_out_and_is_there() -> None:
+    assert all((cover.PACKAGE / name).is_file() for name in cover.RUN_BY_PROCESSES)
+    report = {"files": {f"conflux/{name}": measured(1, []) for name in [*cover.RUN_BY_PROCESSES, "raft/log.py"]}}
+    assert [*cover.rooms(report, cover.RUN_BY_PROCESSES)] == ["raft"]
