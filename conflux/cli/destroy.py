@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from conflux.cli import output
+from conflux.cli import ending, output
 from conflux.cli.identify import pick
 from conflux.cli.local_nodes import LocalNode, local_nodes
 from conflux.cli.options import Settings, command
@@ -53,6 +53,7 @@ def destroy(settings: Settings, node: str | None, with_archive: bool, yes: bool)
         _print(settings, "would_remove", paths)
         raise OptionsError("nothing was deleted", hint="Say --yes to delete this for good.")
     with _locked(chosen):
+        ending.hear()
         _forget_gone(settings, chosen if node is not None else [])
         for path in paths:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

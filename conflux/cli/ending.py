@@ -3,6 +3,7 @@
 A signal's handler raises wherever it finds the command, and two places keep what it raises to themselves. An import
 may: modules look for others with `except` around it, or are compiled code that goes on. And a callback does that Python
 calls by itself: `__del__`, or that of a weak reference. There the handler waits for a better moment, or comes again.
+Who is about to begin what can't be taken back asks first whether one waits: `hear`.
 """
 
 from __future__ import annotations
@@ -56,8 +57,25 @@ class Ending(RaisesKeyboardInterrupt):
             if now_s < self._import_ends_s:
                 _come_again(number)
                 return
+        self._raise()
+
+    def hear(self) -> None:
+        """Raise now, where that waits for the end of an import."""
+        if self._import_ends_s is not None:
+            _come_no_more()
+            self._raise()
+
+    def _raise(self) -> None:
         self._import_ends_s = None
         raise self._error
+
+
+def hear() -> None:
+    """Let the signals be heard that came while something was imported. Outside of `ended_by_signals`, nothing."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if isinstance(handler, Ending):
+            handler.hear()
 
 
 @contextmanager
@@ -82,7 +100,7 @@ def ended_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _come_no_more()
         for number, handler in before.items():
             signal.signal(number, handler)
         sys.unraisablehook = hook_before
@@ -92,6 +110,11 @@ def _come_again(number: int) -> None:
     """Have a signal come once more in a moment, to whoever handles it then."""
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
     signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+
+
+def _come_no_more() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, lambda *_: None)  # one that is under way is in vain
 
 
 def _imports(frame: FrameType | None) -> bool:

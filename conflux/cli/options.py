@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from conflux.cli import ending
 from conflux.cli.global_options import (
     DEFAULT_CLUSTER,
     DEFAULT_TIMEOUT_SECONDS,
@@ -27,7 +28,7 @@ from conflux.cli.global_options import (
     given_in,
     global_options,
 )
-from conflux.errors import ConfluxError, OptionsError
+from conflux.errors import OptionsError
 
 if TYPE_CHECKING:
     from conflux.client.client import Client
@@ -80,24 +81,25 @@ class Settings:
             data_dir=self.data_dir,
             mdns_seconds=max(0.1, min(MDNS_SECONDS_MAX, patience_s)),
         )
-        if self.cluster_was_named and self.endpoints and not endpoints:
-            self._check_cluster(client, patience_s)
+        try:
+            ending.hear()  # before the first call is sent
+            if self.cluster_was_named and self.endpoints and not endpoints:
+                self._check_cluster(client, patience_s)
+        except BaseException:
+            client.close()
+            raise
         if client.found.by_mdns and self.verbosity >= 0:
             click.echo(f"found the cluster {self.cluster!r} at {', '.join(client.found.endpoints)}", err=True)
         return client
 
     def _check_cluster(self, client: Client, seconds: float) -> None:
         """Clusters may share a key: a call for one of them must not end up in another because of a wrong address."""
-        try:
-            name = client.cluster_name(timeout=max(0.05, seconds))
-            if name != self.cluster:
-                raise OptionsError(
-                    f"{', '.join(self.endpoints)} belongs to the cluster {name!r}, not to {self.cluster!r}",
-                    hint="Name another --endpoint, or leave out --cluster or --endpoint.",
-                )
-        except ConfluxError:
-            client.close()
-            raise
+        name = client.cluster_name(timeout=max(0.05, seconds))
+        if name != self.cluster:
+            raise OptionsError(
+                f"{', '.join(self.endpoints)} belongs to the cluster {name!r}, not to {self.cluster!r}",
+                hint="Name another --endpoint, or leave out --cluster or --endpoint.",
+            )
 
 
 class Command(click.Command):
@@ -143,7 +145,9 @@ def command(
 
     def decorate(function: Callable[..., Any]) -> Command:
         def run(**parameters: Any) -> Any:
-            return function(settings_of(click.get_current_context()), **parameters)
+            settings = settings_of(click.get_current_context())
+            ending.hear()  # a signal that came while the command was loaded
+            return function(settings, **parameters)
 
         wrapped = global_options(update_wrapper(run, function))
         return click.command(name, cls=cls, examples=examples, **options)(wrapped)

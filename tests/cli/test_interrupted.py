@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 import conflux
+from conflux.cli import destroy, ending
+from conflux.cli.main import main
 
 # Stands in for a library that takes long to load: Ctrl-C comes at its first line, in every run.
 # Whom that does not end has the library itself then.
@@ -21,13 +25,17 @@ sys.path.remove({place!r})
 del sys.modules[{name!r}]
 import {name}
 """
+# As if the command line were in a hurry: what waits for the end of an import does not come by itself.
+HEARS_LATE = ("-c", "from conflux.cli import ending, main; ending.AGAIN_SECONDS = 60; raise SystemExit(main.main())")
 COMMANDS = [["status"], ["perform", "append", "x"], ["watch"], ["state"], ["wait"], ["logs"], ["--help"]]
 
 
-def interrupted_in(name: str, arguments: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+def interrupted_in(
+    name: str, arguments: list[str], place: Path, program: Sequence[str] = ("-m", "conflux")
+) -> subprocess.CompletedProcess[str]:
     """Run a command that is interrupted when it loads a module."""
     (place / f"{name}.py").write_text(INTERRUPTS_AND_LOADS.format(place=str(place), name=name))
-    command = [sys.executable, "-m", "conflux", *arguments]
+    command = [sys.executable, *program, *arguments]
     return subprocess.run(command, env=environment(place), capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -47,6 +55,29 @@ def test_an_interrupt_before_anything_is_loaded_says_nothing(arguments: list[str
 def test_an_interrupt_while_a_command_is_loaded_says_nothing(arguments: list[str], tmp_path: Path) -> None:
     ran = interrupted_in("zmq", arguments, tmp_path)
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("arguments", COMMANDS[:5], ids=" ".join)
+def test_an_interrupt_while_a_command_is_loaded_is_heard_before_anything_is_asked(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    ran = interrupted_in("zmq", arguments, tmp_path, program=HEARS_LATE)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+def test_an_interrupt_while_destroy_is_loaded_is_heard_before_anything_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt_an_import(_nodes: object) -> None:
+        monkeypatch.setattr(ending, "AGAIN_SECONDS", 60)
+        exec(compile("signal.raise_signal(signal.SIGINT)", ending.IMPORTING, "exec"), {"signal": signal})
+
+    monkeypatch.setattr(destroy, "_refuse_running", interrupt_an_import)
+    key = tmp_path / "conflux" / "cluster.key"
+    key.parent.mkdir()
+    key.write_text("a key")
+    assert main(["--data-dir", str(tmp_path), "destroy", "--yes"]) == 130
+    assert key.exists()
 
 
 def test_an_interrupt_while_start_is_loaded_ends_it_as_any_other_does(tmp_path: Path) -> None:
