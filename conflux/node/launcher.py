@@ -22,6 +22,7 @@ from conflux.node.child import Child
 from conflux.node.formation import settle_seconds
 from conflux.node.options import NodeOptions
 from conflux.node.process import NodeSpec
+from conflux.storage import processes
 from conflux.storage.lock import LOCK_FILE, lock_holder
 from conflux.transport.address import Address
 
@@ -306,7 +307,7 @@ def stop_nodes(cluster_dir: Path, label: str | None = None) -> list[str]:
         _signal(directory, pid, number)
     deadline_s = time.monotonic() + STOP_SECONDS_MAX
     for directory, pid in holders.items():
-        while lock_holder(directory) == pid or _is_alive(pid):
+        while lock_holder(directory) == pid or (processes.exists(pid) and not processes.is_zombie(pid)):
             if time.monotonic() > deadline_s:
                 _signal(directory, pid, signal.SIGKILL)
             time.sleep(0.01)
@@ -382,21 +383,3 @@ def _signal(directory: Path, pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         if lock_holder(directory) == pid:
             os.kill(pid, number)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    """A process that has ended and waits for its parent to look: gone, for all that matters here."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (OSError, IndexError):
-        return False

@@ -6,6 +6,9 @@ process, however that ends; the file stays.
 
 `lock_holder` looks by asking for a *shared* lock for an instant. An owner that finds the lock taken can therefore
 tell a look (shared) from another owner (exclusive), and tries again only for the former.
+
+A process that was killed holds its lock until the last of its threads has ended, which takes milliseconds, on a busy
+machine tens of them. It is an owner no more, so it is waited for.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ import weakref
 from pathlib import Path
 
 from conflux.errors import AlreadyOpen, DirectoryError
+from conflux.storage import processes
 
 LOCK_FILE = "lock"
 _LOOKS_WAITED_FOR_MAX = 200
 _PID_READS_MAX = 200
 _PAUSE_SECONDS = 0.002
 _PID_BYTES_MAX = 20
+_DYING_SECONDS_MAX = 2.0  # a disk that does not answer can keep one for ever
 
 
 class DirectoryLock:
@@ -42,9 +47,12 @@ class DirectoryLock:
             DirectoryError: the lock file can't be made or locked there.
         """
         descriptor = _open(directory, os.O_RDWR | os.O_CREAT)
+        deadline_s = time.monotonic() + _DYING_SECONDS_MAX
         try:
-            if not _locked_exclusively(descriptor):
-                raise _already_open(directory, _holder_pid(descriptor))
+            while not _locked_exclusively(descriptor):
+                pid = _holder_pid(descriptor)
+                if not _is_letting_go(pid, deadline_s):
+                    raise _already_open(directory, pid)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         except OSError as error:
@@ -75,13 +83,14 @@ def lock_holder(directory: Path) -> int | None:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
         raise
+    deadline_s = time.monotonic() + _DYING_SECONDS_MAX
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = _holder_pid(descriptor)
-        if pid is None:
-            raise DirectoryError(f"{directory} is open, but its lock does not say in which process") from None
-        return pid
+        while not _locked(descriptor, fcntl.LOCK_SH):
+            pid = _holder_pid(descriptor)
+            if pid is None:
+                raise DirectoryError(f"{directory} is open, but its lock does not say in which process")
+            if not _is_letting_go(pid, deadline_s):
+                return pid
     except OSError as error:
         raise DirectoryError(f"{directory / LOCK_FILE} can't be looked at: {error.strerror}") from error
     finally:
@@ -133,19 +142,17 @@ def _holder_pid(descriptor: int) -> int | None:
     for _ in range(_PID_READS_MAX):
         text = os.pread(descriptor, _PID_BYTES_MAX, 0)
         pid = int(text) if text.endswith(b"\n") and text.strip().isdigit() else None
-        if pid is not None and _alive(pid):
+        if pid is not None and processes.exists(pid):
             return pid
         time.sleep(_PAUSE_SECONDS)
     return pid  # not visible from here: another container's
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+def _is_letting_go(pid: int | None, deadline_s: float) -> bool:
+    """True, after a pause, where the holder is dying and there is time to wait for it."""
+    if pid is None or not processes.is_dying(pid) or time.monotonic() >= deadline_s:
         return False
-    except PermissionError:
-        return True
+    time.sleep(_PAUSE_SECONDS)
     return True
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conflux.errors import AlreadyOpen, DirectoryError
-from conflux.storage import lock
+from conflux.storage import lock, processes
 from conflux.storage.lock import LOCK_FILE, DirectoryLock, lock_holder
 
 NOBODYS_PID = 2**22 + 1  # above what Linux gives out
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc says who is dying here")
 
 
 def no_locks(*_: object) -> None:
@@ -66,6 +72,40 @@ def test_a_holder_of_another_user_lives(tmp_path: Path, foreign: int, monkeypatc
     os.pwrite(foreign, b"%d\n" % NOBODYS_PID, 0)
     monkeypatch.setattr(os, "kill", forbidden)
     assert lock_holder(tmp_path) == NOBODYS_PID
+    os.close(foreign)
+
+
+@pytest.fixture
+def ended(foreign: int) -> Iterator[int]:
+    """The holder has ended and holds the lock all the same, as one whose other threads still end; gives its id."""
+    with subprocess.Popen(["true"]) as process:
+        os.pwrite(foreign, b"%d\n" % process.pid, 0)
+        while not processes.is_zombie(process.pid):
+            time.sleep(0.001)
+        yield process.pid
+
+
+@needs_proc
+def test_a_holder_that_dies_is_waited_for(tmp_path: Path, foreign: int, ended: int) -> None:
+    threading.Timer(0.1, os.close, [foreign]).start()
+    assert lock_holder(tmp_path) is None
+    DirectoryLock.acquire(tmp_path).release()
+
+
+@needs_proc
+def test_who_takes_the_lock_of_a_holder_that_dies_waits_for_it(tmp_path: Path, foreign: int, ended: int) -> None:
+    threading.Timer(0.1, os.close, [foreign]).start()
+    DirectoryLock.acquire(tmp_path).release()
+
+
+@needs_proc
+def test_a_holder_that_can_not_die_is_still_the_holder(
+    tmp_path: Path, foreign: int, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_DYING_SECONDS_MAX", 0.01)
+    assert lock_holder(tmp_path) == ended
+    with pytest.raises(AlreadyOpen, match=f"open in process {ended}"):
+        DirectoryLock.acquire(tmp_path)
     os.close(foreign)
 
 
