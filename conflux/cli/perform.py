@@ -76,21 +76,32 @@ def perform(settings: Settings, method: str, args: tuple[str, ...], parse_json: 
     """
     method, *texts = [as_text(argument) for argument in (method, *args)]
     arguments = [parsed(number, text) for number, text in enumerate(texts, 1)] if parse_json else texts
-    with settings.client() as client:
-        try:
-            committed = client.submit(method, *arguments, timeout=settings.timeout()).result()
-        except MethodRejected as error:
-            error.hint = error.hint or NOTHING_CHANGED
-            raise
-        except KeyboardInterrupt as end:
-            status = TERMINATED if isinstance(end, Terminated) else INTERRUPTED
-            message = "interrupted: the call may or may not be applied"
-            raise Interrupted(message, hint=OutcomeUnknown.hint, exit_status=status) from None
+    client = settings.client()
+    committed: Committed | None = None
     try:
+        with client:
+            committed = client.submit(method, *arguments, timeout=settings.timeout()).result()
         _print(settings, method, committed)
+    except MethodRejected as error:
+        error.hint = error.hint or NOTHING_CHANGED
+        raise
+    except KeyboardInterrupt as end:
+        raise _interrupted(end, committed) from None
     except output.OutputFailed as error:
         error.hint = "The call was committed all the same: don't repeat it."
         raise
+
+
+def _interrupted(end: KeyboardInterrupt, committed: Committed | None) -> Interrupted:
+    """What to say of a call that was begun."""
+    status = TERMINATED if isinstance(end, Terminated) else INTERRUPTED
+    if committed is None:
+        message, hint = "the call may or may not be applied", OutcomeUnknown.hint
+    elif committed.revision is None:
+        message, hint = "the method dispatched no action", NOTHING_CHANGED
+    else:
+        message, hint = "the call was committed all the same", "Don't repeat it."
+    return Interrupted(f"interrupted: {message}", hint=hint, exit_status=status)
 
 
 def _print(settings: Settings, method: str, committed: Committed) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -130,6 +132,38 @@ def test_a_signal_while_a_call_is_on_its_way_says_that_it_may_be_applied(new_clu
         "exit_status": status,
         "retryable": False,
     }
+
+
+# A command that is interrupted just behind the answer.
+INTERRUPTED_LATE = """
+import os, sys
+from conflux.cli.main import main
+from conflux.client.client import Client
+
+def close(client):
+    os.kill(os.getpid(), NUMBER)
+    close_as_ever(client)
+
+close_as_ever, Client.close = Client.close, close
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (["append", "x"], "interrupted: the call was committed all the same", "Don't repeat it."),
+        (["clear"], "interrupted: the method dispatched no action", "Nothing was changed."),
+    ],
+)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_behind_the_answer_says_what_became_of_the_call(new_cluster, number, status, call, message, hint):
+    cluster = new_cluster(1)
+    program = INTERRUPTED_LATE.replace("NUMBER", str(int(number)))
+    command = [sys.executable, "-c", program, "--data-dir", str(cluster.data_dir), "perform", *call]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", f"error: {message}. {hint}\n")
+    assert cluster.run("state", "--json").json["state"] == call[1:]
 
 
 def test_a_watch_goes_on_when_its_node_dies(new_cluster):
