@@ -42,6 +42,21 @@ class Interrupted(ConfluxError):
         super().__init__(message, hint=hint)
         self.exit_status = exit_status
 
+    @classmethod
+    def by(cls, signal_heard: KeyboardInterrupt, message: str, hint: str | None) -> Interrupted:
+        """With the status of that signal."""
+        status = TERMINATED if isinstance(signal_heard, Terminated) else INTERRUPTED
+        return cls(f"interrupted: {message}", hint=hint, exit_status=status)
+
+
+@contextmanager
+def begun(message: str, *, hint: str) -> Iterator[None]:
+    """Within, something is on its way that a signal does not take back: who ends the command by one is told."""
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        raise Interrupted.by(end, message, hint) from None
+
 
 class Ending(RaisesKeyboardInterrupt):
     """A signal's handler: it raises an error, at once or as soon as that is heard."""

@@ -65,18 +65,19 @@ def _line_to_type(settings: Settings, client: Client, token: str) -> str:
 
 
 def _add(settings: Settings, client: Client, label: str, learner: bool, *, wait: bool) -> None:
-    from conflux.cli.members_view import WAIT_SECONDS, await_candidate, await_member, await_voter, tell
+    from conflux.cli.members_view import WAIT_SECONDS, await_candidate, await_member, await_voter, changing, tell
     from conflux.cli.status import look
 
     timeout_s = settings.timeout(WAIT_SECONDS)
     if not any(row["label"] == label for row in look(settings, client, timeout_s)["nodes"]):
         await_candidate(settings, client, label)
-    changed = client.change_members("learn" if learner else "add", label, timeout=timeout_s)
-    chosen = await_member(settings, client, label)
-    standing = "learner" if learner else "joining"
-    if wait and not learner:
-        await_voter(settings, client, chosen.identity, timeout_s)
-        standing = "voter"
+    with changing():
+        changed = client.change_members("learn" if learner else "add", label, timeout=timeout_s)
+        chosen = await_member(settings, client, label)
+        standing = "learner" if learner else "joining"
+        if wait and not learner:
+            await_voter(settings, client, chosen.identity, timeout_s)
+            standing = "voter"
     text = f"{chosen.label} is joining." if standing == "joining" else f"{chosen.label} is a {standing}."
     fields = {"index": changed.index, "id": chosen.identity, "label": chosen.label, "standing": standing}
     tell(settings, text, fields)

@@ -15,14 +15,15 @@ def members_promote(settings: Settings, member: str, no_wait: bool) -> None:
 
     ID is its label, or the beginning of its id.
     """
-    from conflux.cli.members_view import WAIT_SECONDS, await_voter, named, tell
+    from conflux.cli.members_view import WAIT_SECONDS, await_voter, changing, named, tell
 
     timeout_s = settings.timeout(WAIT_SECONDS)
     with settings.client() as client:
         chosen = named(client.members(), member)
-        changed = client.change_members("promote", chosen.identity, timeout=timeout_s)
-        if not no_wait:
-            await_voter(settings, client, chosen.identity, timeout_s)
+        with changing():
+            changed = client.change_members("promote", chosen.identity, timeout=timeout_s)
+            if not no_wait:
+                await_voter(settings, client, chosen.identity, timeout_s)
     standing = "joining" if no_wait else "voter"
     text = f"{chosen.label} is joining." if no_wait else f"{chosen.label} is a voter."
     fields = {"index": changed.index, "id": chosen.identity, "label": chosen.label, "standing": standing}

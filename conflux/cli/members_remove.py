@@ -16,11 +16,12 @@ def members_remove(settings: Settings, member: str, force: bool) -> None:
 
     What it holds on its disk is of no use any more: as a new node, with a new directory, it may join again.
     """
-    from conflux.cli.members_view import named, tell
+    from conflux.cli.members_view import changing, named, tell
 
     with settings.client() as client:
         chosen = named(client.members(), member)
-        changed = client.change_members("remove", chosen.identity, force=force, timeout=settings.timeout())
+        with changing():
+            changed = client.change_members("remove", chosen.identity, force=force, timeout=settings.timeout())
     fields = {"index": changed.index, "id": chosen.identity, "label": chosen.label}
     tell(settings, f"{chosen.label} is no member any more.", fields)
     if (settings.cluster_dir / chosen.label).exists() and not settings.json:

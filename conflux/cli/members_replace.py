@@ -27,7 +27,15 @@ def members_replace(settings: Settings, old: str, new: str, no_wait: bool) -> No
     NEW waits to join, or is a learner; without it, it is whoever waits under OLD's label. It joins first, then OLD is
     removed for good.
     """
-    from conflux.cli.members_view import WAIT_SECONDS, await_candidate, await_members, named, progress_of, tell
+    from conflux.cli.members_view import (
+        WAIT_SECONDS,
+        await_candidate,
+        await_members,
+        changing,
+        named,
+        progress_of,
+        tell,
+    )
 
     timeout_s = settings.timeout(WAIT_SECONDS)
     with settings.client() as client:
@@ -35,7 +43,6 @@ def members_replace(settings: Settings, old: str, new: str, no_wait: bool) -> No
         chosen = named(before, old)
         if not any(new and new in (member["label"], member["id"]) for member in before):
             await_candidate(settings, client, new or chosen.label)
-        changed = client.change_members("replace", chosen.identity, new, timeout=timeout_s)
 
         def is_done(found: dict[str, Any]) -> bool:
             return found["replacing"] is None and all(row["id"] != chosen.identity for row in found["nodes"])
@@ -44,7 +51,9 @@ def members_replace(settings: Settings, old: str, new: str, no_wait: bool) -> No
             joining = [row for row in found["nodes"] if row["standing"] == "joining"]
             return ", ".join(f"{row['label']} is joining, {progress_of(row)}" for row in joining) or "almost done"
 
-        if not no_wait:
-            await_members(settings, client, is_done, says, timeout_s)
+        with changing():
+            changed = client.change_members("replace", chosen.identity, new, timeout=timeout_s)
+            if not no_wait:
+                await_members(settings, client, is_done, says, timeout_s)
     text = f"{chosen.label} is about to be replaced." if no_wait else f"{chosen.label} is replaced."
     tell(settings, text, {"index": changed.index, "old": chosen.identity, "label": chosen.label})

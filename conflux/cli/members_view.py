@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from conflux.cli import output
+from conflux.cli import ending, output
 from conflux.cli.identify import pick
 from conflux.cli.local_nodes import label_order
 from conflux.cli.options import Settings
@@ -43,6 +44,11 @@ def named(rows: Sequence[Row], text: str) -> Named:
     return pick(
         [Named(row["id"], row["label"]) for row in sorted(rows, key=lambda row: label_order(row["label"]))], text
     )
+
+
+def changing() -> AbstractContextManager[None]:
+    """Within, the cluster may have been asked to change its members, which it goes on with by itself."""
+    return ending.begun("the members may change all the same", hint="See `conflux members list`.")
 
 
 def progress_of(row: Row) -> str:

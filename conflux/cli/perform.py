@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from conflux.cli import output
-from conflux.cli.ending import INTERRUPTED, TERMINATED, Interrupted, Terminated
+from conflux.cli.ending import Interrupted
 from conflux.cli.options import Command, Settings, command
 from conflux.errors import MethodRejected, OptionsError, OutcomeUnknown
 
@@ -94,14 +94,13 @@ def perform(settings: Settings, method: str, args: tuple[str, ...], parse_json: 
 
 def _interrupted(end: KeyboardInterrupt, committed: Committed | None) -> Interrupted:
     """What to say of a call that was begun."""
-    status = TERMINATED if isinstance(end, Terminated) else INTERRUPTED
     if committed is None:
         message, hint = "the call may or may not be applied", OutcomeUnknown.hint
     elif committed.revision is None:
         message, hint = "the method dispatched no action", NOTHING_CHANGED
     else:
         message, hint = "the call was committed all the same", "Don't repeat it."
-    return Interrupted(f"interrupted: {message}", hint=hint, exit_status=status)
+    return Interrupted.by(end, message, hint)
 
 
 def _print(settings: Settings, method: str, committed: Committed) -> None:

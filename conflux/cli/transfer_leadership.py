@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from conflux.cli import ending
 from conflux.cli.options import Settings, command
 
 
@@ -29,8 +30,6 @@ def transfer_leadership(settings: Settings, member: str | None) -> None:
             raise NoLeader("nobody leads now")
         if target and rows[target]["standing"] != "voter":
             raise OptionsError(f"{rows[target]['label']} is no voter", hint="See `conflux members list`.")
-        if target != before:
-            client.transfer_leadership(target, timeout=settings.timeout())
 
         def is_done(found: dict[str, Any]) -> bool:
             return found["leader"] == target if target else found["leader"] not in (None, before)
@@ -39,6 +38,9 @@ def transfer_leadership(settings: Settings, member: str | None) -> None:
             leader = rows.get(found["leader"])
             return f"{leader['label']} leads" if leader else "nobody leads"
 
-        after = await_members(settings, client, is_done, says, settings.timeout())
+        with ending.begun("leadership may move all the same", hint="See `conflux status`."):
+            if target != before:
+                client.transfer_leadership(target, timeout=settings.timeout())
+            after = await_members(settings, client, is_done, says, settings.timeout())
     label = next(row["label"] for row in after["nodes"] if row["id"] == after["leader"])
     tell(settings, f"{label} leads in term {after['term']}.", {"leader": after["leader"], "term": after["term"]})

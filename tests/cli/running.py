@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -154,3 +155,26 @@ def start(cluster: Cluster, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         env=environment(CONFLUX_DATA_DIR=str(cluster.data_dir)),
     )
+
+
+INTERRUPTED = """
+import os, sys
+from conflux.cli.main import main
+from conflux.client.client import Client
+
+def interrupted(*arguments, **options):
+    found = as_ever(*arguments, **options)
+    os.kill(os.getpid(), {number})
+    return found
+
+as_ever, Client.{name} = Client.{name}, interrupted
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def interrupted(cluster: Cluster, name: str, *arguments: str, number: int = signal.SIGINT) -> Ran:
+    """Run a command to which a signal comes just as that method of its client returns."""
+    program = INTERRUPTED.format(name=name, number=int(number))
+    command = [sys.executable, "-c", program, "--data-dir", str(cluster.data_dir), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment(), check=False)
+    return Ran(done.returncode, done.stdout, done.stderr)

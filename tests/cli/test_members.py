@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import signal
 
 import pytest
 
-from tests.cli.running import conflux
+from tests.cli.running import conflux, interrupted
 from tests.process.rows import row
 
 
@@ -79,3 +80,14 @@ def test_a_snapshot_of_one_node(cluster):
     first = cluster.run("snapshot", "now", "--node", "n2", "--json").json
     assert (first["label"], first["node"]) == ("n2", cluster.nodes["n2"]["id"]) and first["index"] > 0
     assert cluster.run("snapshot", "now", "--node", "n2").out.startswith("n2: a snapshot at revision ")
+
+
+def test_who_interrupts_a_change_is_told_that_it_goes_on(new_cluster):
+    cluster = new_cluster(3)
+    ran = interrupted(cluster, "change_members", "members", "remove", "n3")
+    line = "error: interrupted: the members may change all the same. See `conflux members list`.\n"
+    assert (ran.status, ran.out, ran.err) == (130, "", line)
+    assert {row["label"] for row in cluster.run("members", "list", "--json").json["members"]} == {"n1", "n2"}
+    ran = interrupted(cluster, "transfer_leadership", "transfer-leadership", number=signal.SIGTERM)
+    line = "error: interrupted: leadership may move all the same. See `conflux status`.\n"
+    assert (ran.status, ran.out, ran.err) == (143, "", line)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.cli.running import Cluster, conflux, start, wait_until
+from tests.cli.running import Cluster, conflux, interrupted, start, wait_until
 
 DEAD = "127.0.0.1:9"
 
@@ -134,21 +132,6 @@ def test_a_signal_while_a_call_is_on_its_way_says_that_it_may_be_applied(new_clu
     }
 
 
-# A command that is interrupted just behind the answer.
-INTERRUPTED_LATE = """
-import os, sys
-from conflux.cli.main import main
-from conflux.client.client import Client
-
-def close(client):
-    os.kill(os.getpid(), NUMBER)
-    close_as_ever(client)
-
-close_as_ever, Client.close = Client.close, close
-raise SystemExit(main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.parametrize(
     ("call", "message", "hint"),
     [
@@ -159,10 +142,8 @@ raise SystemExit(main(sys.argv[1:]))
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_behind_the_answer_says_what_became_of_the_call(new_cluster, number, status, call, message, hint):
     cluster = new_cluster(1)
-    program = INTERRUPTED_LATE.replace("NUMBER", str(int(number)))
-    command = [sys.executable, "-c", program, "--data-dir", str(cluster.data_dir), "perform", *call]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stdout, ran.stderr) == (status, "", f"error: {message}. {hint}\n")
+    ran = interrupted(cluster, "close", "perform", *call, number=number)
+    assert (ran.status, ran.out, ran.err) == (status, "", f"error: {message}. {hint}\n")
     assert cluster.run("state", "--json").json["state"] == call[1:]
 
 
