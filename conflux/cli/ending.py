@@ -11,9 +11,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from functools import partial
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
 from conflux.errors import ConfluxError
@@ -66,31 +67,25 @@ class Ending(RaisesKeyboardInterrupt):
         self._import_ends_s: float | None = None  # how long it waits, while it does
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if _imports(frame):
-            now_s = time.monotonic()
-            self._import_ends_s = self._import_ends_s or now_s + IMPORT_SECONDS_MAX
-            if now_s < self._import_ends_s:
-                _come_again(number)
-                return
-        self._raise()
-
-    def hear(self) -> None:
-        """Raise now, where that waits for the end of an import."""
-        if self._import_ends_s is not None:
-            _come_no_more()
-            self._raise()
-
-    def _raise(self) -> None:
+        codes = list(_codes(frame))
+        is_importing = any(code.co_filename == IMPORTING for code in codes)
+        if _swallowed.__code__ in codes or (is_importing and self._may_wait()):
+            _come_again(number)
+            return
         self._import_ends_s = None
         raise self._error
 
+    def _may_wait(self) -> bool:
+        now_s = time.monotonic()
+        self._import_ends_s = self._import_ends_s or now_s + IMPORT_SECONDS_MAX
+        return now_s < self._import_ends_s
+
 
 def hear() -> None:
-    """Let the signals be heard that came while something was imported. Outside of `ended_by_signals`, nothing."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(number)
-        if isinstance(handler, Ending):
-            handler.hear()
+    """Let a signal that waits be heard now."""
+    waiting = signal.getsignal(signal.SIGALRM)
+    if isinstance(waiting, _Again):
+        waiting()
 
 
 @contextmanager
@@ -99,16 +94,8 @@ def ended_by_signals() -> Iterator[None]:
 
     Where SIGINT is ignored it stays so: this is in the background of a script, and Ctrl-C means others.
     """
-    numbers: dict[type[BaseException], int] = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
-
-    def hook(unraisable: UnraisableHookArgs) -> None:
-        if unraisable.exc_type in numbers:
-            _come_again(numbers[unraisable.exc_type])
-        else:
-            hook_before(unraisable)
-
-    hook_before, sys.unraisablehook = sys.unraisablehook, hook
-    before = {number: signal.getsignal(number) for number in (*numbers.values(), signal.SIGALRM)}
+    hook_before, sys.unraisablehook = sys.unraisablehook, partial(_swallowed, sys.unraisablehook)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     signal.signal(signal.SIGTERM, Ending(Terminated))
     if before[signal.SIGINT] is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, Ending(KeyboardInterrupt))
@@ -121,9 +108,30 @@ def ended_by_signals() -> Iterator[None]:
         sys.unraisablehook = hook_before
 
 
+def _swallowed(hook_before: Callable[[UnraisableHookArgs], object], unraisable: UnraisableHookArgs) -> None:
+    """Python's hook for what a callback raised, which it keeps to itself. It does so with what this raises, too."""
+    if unraisable.exc_type is Terminated:
+        _come_again(signal.SIGTERM)
+    elif unraisable.exc_type is KeyboardInterrupt:
+        _come_again(signal.SIGINT)
+    else:
+        hook_before(unraisable)
+
+
+class _Again:
+    """The handler of an alarm: a signal comes once more."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __call__(self, *_: object) -> None:
+        _come_no_more()
+        signal.raise_signal(self._number)
+
+
 def _come_again(number: int) -> None:
     """Have a signal come once more in a moment, to whoever handles it then."""
-    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(number))
+    signal.signal(signal.SIGALRM, _Again(number))
     signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
 
 
@@ -132,9 +140,8 @@ def _come_no_more() -> None:
     signal.signal(signal.SIGALRM, lambda *_: None)  # one that is under way is in vain
 
 
-def _imports(frame: FrameType | None) -> bool:
+def _codes(frame: FrameType | None) -> Iterator[CodeType]:
+    """What runs: the innermost first."""
     while frame is not None:
-        if frame.f_code.co_filename == IMPORTING:
-            return True
+        yield frame.f_code
         frame = frame.f_back
-    return False

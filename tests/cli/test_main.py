@@ -237,6 +237,23 @@ class Object:
 
 Object()
 """,
+    "what hears of it": """
+from conflux.cli import ending
+
+def slowly(number, ending=ending, as_ever=ending._come_again):
+    ending._come_again = as_ever
+    as_ever(number)
+    time.sleep(0.1)  # the signal comes again before the hook is left
+
+ending._come_again = slowly
+
+class Object:
+    def __del__(self):
+        print("here", flush=True)
+        time.sleep(60)
+
+Object()
+""",
     "an import": """
 try:
     import not_in_a_hurry
