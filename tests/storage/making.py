@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from conflux.raft.entry import Entry, Kind
 from conflux.storage.interface import SnapshotHeader, Storage
@@ -62,14 +62,16 @@ def crash(directory: Path, copy: Path) -> Path:
     return copy
 
 
-def run(processes: Processes, module: str, *arguments: object) -> subprocess.Popen[str]:
-    """A process that runs `tests.storage.<module>`, with pipes at its three ends."""
+def run(
+    processes: Processes, module: str, *arguments: object, stdout: int | IO[str] = subprocess.PIPE
+) -> subprocess.Popen[str]:
+    """A process that runs `tests.storage.<module>`, with pipes at its ends. Who prints much waits for a reader."""
     return processes.start(
         *(sys.executable, "-m", f"tests.storage.{module}", *map(str, arguments)),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -378,8 +379,10 @@ def test_a_reader_sees_what_the_journal_holds(storage: LmdbStorage, tmp_path: Pa
 def test_a_reader_beside_a_node_sees_a_log_without_gaps_also_while_lmdb_takes_the_journal(
     tmp_path: Path, processes: Processes
 ) -> None:
-    writer = run(processes, "writing", tmp_path / "node")
-    assert writer.stdout is not None and writer.stdout.readline()
+    with (tmp_path / "said").open("w") as said:  # of any length: the writer must not wait for us
+        run(processes, "writing", tmp_path / "node", stdout=said)
+    while not (tmp_path / "said").stat().st_size:
+        time.sleep(0.01)
     reader = LogReader.open(tmp_path / "node")
     epochs, last = set(), 0
     while len(epochs) < 4:
