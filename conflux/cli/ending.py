@@ -136,8 +136,9 @@ def _come_again(number: int) -> None:
 
 
 def _come_no_more() -> None:
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, lambda *_: None)  # one that is under way is in vain
+    if isinstance(signal.getsignal(signal.SIGALRM), _Again):  # else the alarm is somebody else's
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, lambda *_: None)  # one that is under way is in vain
 
 
 def _codes(frame: FrameType | None) -> Iterator[CodeType]:

@@ -80,6 +80,15 @@ def test_an_interrupt_while_destroy_is_loaded_is_heard_before_anything_is_delete
     assert key.exists()
 
 
+def test_an_alarm_of_whoever_calls_the_command_line_stays_set() -> None:
+    before_s, _ = signal.setitimer(signal.ITIMER_REAL, 60)
+    try:
+        assert main(["--version"]) == 0
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, before_s)
+
+
 def test_an_interrupt_while_start_is_loaded_ends_it_as_any_other_does(tmp_path: Path) -> None:
     ran = interrupted_in("msgspec", ["start", "--cluster-size", "1"], tmp_path)
     before, after = (130, "", ""), (0, "Stopped.\n", "")  # it took the signals over, to stop what it starts
