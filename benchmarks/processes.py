@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from conflux.node.addresses import PORTS_WITHOUT_A_NAME
+
 ANSWER_SECONDS_MAX = 60.0
 ROOT = Path(__file__).parent.parent
-# Below those that systems give to outgoing connections, which nodes that are up already make.
-PORTS = range(10_240, 32_768)
 _given_ports: set[int] = set()
 
 
@@ -125,7 +125,7 @@ def free_ports(count: int, *, neighbours: int = 1) -> list[int]:
     """Ports that nobody listens on, each with `neighbours - 1` free ones after it; none is given twice."""
     found: list[int] = []
     while len(found) < count:
-        first = random.choice(PORTS)
+        first = random.choice(PORTS_WITHOUT_A_NAME)
         wanted = range(first, first + neighbours)
         if _given_ports.isdisjoint(wanted) and all(_is_free(port) for port in wanted):
             _given_ports.update(wanted)

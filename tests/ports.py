@@ -8,10 +8,12 @@ import socket
 from collections.abc import Iterator
 from itertools import cycle
 
+from conflux.node.addresses import PORTS_WITHOUT_A_NAME
+
 # What is free now is to be free still when the node is started, so they are neither those that systems give to outgoing
 # connections (who dials such a port before the node is there may even be given that very port, and meets itself), nor
 # those among which a node chooses that isn't told its own.
-PORTS = range(8_000, 10_240)
+PORTS = range(8_000, PORTS_WITHOUT_A_NAME.start)
 WORKERS_MAX = 8  # of pytest-xdist: no two share a port
 
 
