@@ -16,10 +16,7 @@ import pytest
 from conflux.errors import AlreadyOpen, DirectoryError
 from conflux.storage import lock, processes
 from conflux.storage.lock import LOCK_FILE, DirectoryLock, lock_holder
-
-NOBODYS_PID = 2**22 + 1  # above what Linux gives out
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc says who is dying here")
+from tests.storage.pids import NOBODYS_PID, needs_proc
 
 
 def no_locks(*_: object) -> None:

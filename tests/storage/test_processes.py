@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from conflux.storage import processes
 from conflux.storage.processes import exists, is_dying, is_zombie
-
-NOBODYS_PID = 2**22 + 1  # above what Linux gives out
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc says who is dying here")
+from tests.storage.pids import NOBODYS_PID, needs_proc
 
 
 def test_one_that_lives_and_one_that_is_not_there() -> None:
