@@ -38,7 +38,7 @@ STATUSES = {
     4: "not applied: no leader, busy, not ready in time. Nothing was changed",
     5: "rejected by the method or the reducer, or there is no such method. The state was not changed",
     6: "the outcome is not known: the time was over after the call was sent",
-    130: "interrupted by Ctrl-C; a `perform` that was on its way says that it may be applied",
+    130: "interrupted by Ctrl-C; a call or a change of members that was on its way says that it may come about",
     143: "ended by SIGTERM; the same",
 }
 
