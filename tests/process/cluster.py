@@ -88,13 +88,14 @@ class Cluster:
         return self.run("state", "--json", *arguments).json()["state"]
 
     def await_equal(self) -> list[dict[str, Any]]:
-        """Wait until every node is healthy and holds the same state; gives their rows."""
+        """Wait until every node is healthy and says the same of its newest state; gives their rows."""
         deadline_s = time.monotonic() + DEADLINE_S
         rows: list[dict[str, Any]] = []
         while time.monotonic() < deadline_s:
             rows = self.status()["nodes"]
             keys = {(row["applied_revision"], row["log_hash"], row["state_hash"], row["healthy"]) for row in rows}
-            if len(keys) == 1 and rows[0]["healthy"] and len(rows) == self.size:
+            hashed = all(row["state_hash_revision"] == row["applied_revision"] for row in rows)  # once they are idle
+            if len(keys) == 1 and rows[0]["healthy"] and len(rows) == self.size and hashed:
                 return rows
         raise AssertionError(f"the nodes did not become equal: {rows}")
 
